@@ -1,0 +1,1 @@
+"""Presets: schema, store and shipped library."""

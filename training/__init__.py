@@ -1,0 +1,1 @@
+"""Teaches the bundle: world, networks, losses and stages."""

@@ -1,0 +1,398 @@
+"""A bundle: the trained networks of one world, as a folder of plain files.
+
+    bundle.json           BundleManifest: latent layout, mel constants, graphs with hashes and shapes, provenance
+    encoder.onnx …        the five graphs of `graph_contract`, static shapes, batch 1
+    weights.safetensors   w_avg, fields, scene_embeddings
+
+Everything is checked before it is used: file names cannot leave the folder, every file must have the hash that the
+manifest states, and every shape must follow from the manifest's dimensions. Nothing here is ever unpickled.
+What a graph file really holds is seen when it is opened: `engine.runtime.session.verify_session`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from engine.audio.mel import MelConfig
+from engine.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST = "bundle.json"
+SHIPPED = Path(__file__).parent / "bundles"
+GRAPHS = ("encoder", "recurrent", "generator", "text", "mapping")
+GROUPS = ("coarse", "mid", "fine")
+SCENE_COUNT = 9
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_WORD = re.compile(r"[^\W_]+")
+
+
+def _plain_file_name(name: str) -> str:
+    if not _FILE_NAME.fullmatch(name) or name == MANIFEST:
+        raise ValueError(f"{name!r} is not the plain name of a file inside the bundle")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain_file_name)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=1, le=65536)]
+LayerRange = tuple[int, int]
+"""First layer and the one after the last."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TensorSpec(_Model):
+    """Shape and element type of one input or output of a graph."""
+
+    shape: tuple[Size, ...]
+    dtype: Literal["float32", "uint8", "int64"] = "float32"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+class GraphSpec(_Model):
+    """One ONNX file of the bundle: its name, hash and the tensors that go in and out."""
+
+    file: FileName
+    sha256: Sha256
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+
+class WeightsSpec(_Model):
+    """The safetensors file of the bundle."""
+
+    file: FileName
+    sha256: Sha256
+
+
+class ImageSpec(_Model):
+    """Size of the picture in pixels."""
+
+    height: Size
+    width: Size
+
+
+class Groups(_Model):
+    """Which layers of `W+` are coarse, mid and fine: adjacent half-open ranges that cover all layers."""
+
+    coarse: LayerRange
+    mid: LayerRange
+    fine: LayerRange
+
+    def slices(self) -> dict[str, slice]:
+        """Index ranges into the layers, in the order coarse, mid, fine."""
+        return {name: slice(*getattr(self, name)) for name in GROUPS}
+
+
+class LatentSpec(_Model):
+    """Layout of `W+` and the rate at which the recurrent step runs."""
+
+    layers: Size
+    dim: Size
+    rate_hz: Annotated[float, Field(gt=0, le=240)] = 30.0
+    groups: Groups
+
+    @model_validator(mode="after")
+    def _groups_cover_layers(self) -> LatentSpec:
+        edges = [*self.groups.coarse, *self.groups.mid, *self.groups.fine]
+        joined = edges[1] == edges[2] and edges[3] == edges[4]
+        filled = edges[0] < edges[1] < edges[3] < edges[5]
+        if not (joined and filled and edges[0] == 0 and edges[5] == self.layers):
+            raise ValueError(f"groups must be adjacent ranges that cover the {self.layers} layers")
+        return self
+
+
+class FieldSpec(_Model):
+    """One flowing texture: `velocity` (down, right) in tiles/s, `drive` = how much more at full level."""
+
+    name: str
+    velocity: tuple[float, float]
+    drive: float = 0.0
+
+
+class TextSpec(_Model):
+    """The vocabulary of the text graph; token 0 is padding, 1 an unknown word, i + 2 is `words[i]`."""
+
+    words: tuple[str, ...]
+    length: Size
+
+    @model_validator(mode="after")
+    def _words_are_unique(self) -> TextSpec:
+        if len(set(self.words)) != len(self.words):
+            raise ValueError("a word stands twice in the vocabulary")
+        return self
+
+    def tokens(self, sentence: str) -> NDArray[np.int64]:
+        """Tokens of a sentence, int64 `[1, length]`: lower case, words of letters and digits, longer ones cut off."""
+        number = {word: index + 2 for index, word in enumerate(self.words)}
+        found = [number.get(word, 1) for word in _WORD.findall(sentence.lower())][: self.length]
+        tokens = np.zeros((1, self.length), np.int64)
+        tokens[0, : len(found)] = found
+        return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """The numbers that all shapes of a bundle follow from."""
+
+    layers: int
+    dim: int
+    embedding_dim: int
+    z_dim: int
+    hidden: int
+    fields: int
+    height: int
+    width: int
+    bands: int
+    columns: int
+    text_length: int
+
+
+GraphTensors = tuple[dict[str, TensorSpec], dict[str, TensorSpec]]
+"""Inputs and outputs of one graph."""
+
+
+def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
+    """Names, shapes and types of all inputs and outputs of the five graphs, in the order of `GRAPHS`."""
+
+    def f32(*shape: int) -> TensorSpec:
+        return TensorSpec(shape=shape)
+
+    w, unit, hidden = f32(1, d.layers, d.dim), f32(1, d.embedding_dim), f32(1, d.hidden)
+    fields = TensorSpec(shape=(1, d.fields, d.height + 1, d.width + 1), dtype="uint8")
+    return {
+        "encoder": ({"mel": f32(1, 1, d.bands, d.columns)}, {"delta": w, "embedding": unit}),
+        "recurrent": (
+            {"w": w, "base": w, "delta": w, "noise": w} | {f"h_{group}": hidden for group in GROUPS},
+            {"w_next": w} | {f"h_{group}_next": hidden for group in GROUPS},
+        ),
+        "generator": (
+            {"w_plus": w, "fields": fields, "fraction": f32(1, d.fields, 2)},
+            {"rgba": TensorSpec(shape=(d.height, d.width, 4), dtype="uint8")},
+        ),
+        "text": (
+            {"tokens": TensorSpec(shape=(1, d.text_length), dtype="int64")},
+            {"delta": w, "embedding": unit},
+        ),
+        "mapping": ({"z": f32(1, d.z_dim)}, {"w": w}),
+    }
+
+
+class BundleManifest(_Model):
+    """The content of `bundle.json`. Building one checks that all graphs follow the contract."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    licence: str
+    image: ImageSpec
+    mel: MelConfig
+    latents: LatentSpec
+    embedding_dim: Size
+    z_dim: Size
+    hidden: Size
+    fields: Annotated[tuple[FieldSpec, ...], Field(min_length=1, max_length=256)]
+    scenes: Annotated[tuple[str, ...], Field(min_length=SCENE_COUNT, max_length=SCENE_COUNT)]
+    text: TextSpec
+    graphs: dict[str, GraphSpec]
+    weights: WeightsSpec
+    provenance: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The numbers that all shapes follow from."""
+        return Dimensions(
+            layers=self.latents.layers,
+            dim=self.latents.dim,
+            embedding_dim=self.embedding_dim,
+            z_dim=self.z_dim,
+            hidden=self.hidden,
+            fields=len(self.fields),
+            height=self.image.height,
+            width=self.image.width,
+            bands=self.mel.bands,
+            columns=self.mel.columns,
+            text_length=self.text.length,
+        )
+
+    @model_validator(mode="after")
+    def _graphs_follow_contract(self) -> BundleManifest:
+        if set(self.graphs) != set(GRAPHS):
+            raise ValueError(f"graphs must be {', '.join(GRAPHS)}; found {', '.join(self.graphs) or 'none'}")
+        if len(set(self.scenes)) != SCENE_COUNT:
+            raise ValueError("a scene stands twice")
+        for name, (inputs, outputs) in graph_contract(self.dimensions).items():
+            graph = self.graphs[name]
+            compare_tensors(f"graph {name}, input", inputs, graph.inputs)
+            compare_tensors(f"graph {name}, output", outputs, graph.outputs)
+        return self
+
+
+def compare_tensors(where: str, expected: Mapping[str, TensorSpec], found: Mapping[str, TensorSpec]) -> None:
+    """Raise ValueError with one line that names the first tensor which is missing, extra or of another shape."""
+    for name, spec in expected.items():
+        if name not in found:
+            raise ValueError(f"{where} {name} is missing")
+        if found[name] != spec:
+            raise ValueError(f"{where} {name} is {found[name]}, expected {spec}")
+    for name in found:
+        if name not in expected:
+            raise ValueError(f"{where} {name} is not part of the contract")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose files were found, hashed and measured.
+
+    `tensors`: `w_avg` float32 `[L, D]`, `fields` uint8 `[F, H, W]`, `scene_embeddings` float32 `[9, E]`, unit length.
+    """
+
+    folder: Path
+    manifest: BundleManifest
+    tensors: dict[str, NDArray[Any]]
+
+    def graph_path(self, name: str) -> Path:
+        """Path of the ONNX file of one of the five graphs."""
+        return self.folder / self.manifest.graphs[name].file
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_graph(path: Path, name: str, dimensions: Dimensions) -> GraphSpec:
+    """The manifest's row for an exported ONNX file: its hash, and the tensors that the contract asks of the graph."""
+    inputs, outputs = graph_contract(dimensions)[name]
+    return GraphSpec(file=path.name, sha256=sha256_file(path), inputs=inputs, outputs=outputs)
+
+
+def describe_weights(path: Path) -> WeightsSpec:
+    """The manifest's row for the exported safetensors file."""
+    return WeightsSpec(file=path.name, sha256=sha256_file(path))
+
+
+def write_manifest(folder: Path, manifest: BundleManifest) -> Path:
+    """Write `bundle.json` so that a reader sees the old file or the new one, never half of one."""
+    text = manifest.model_dump_json(indent=1) + "\n"
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".bundle-", suffix=".json")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes it private; a bundle is there to be shared
+        os.replace(temporary, folder / MANIFEST)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return folder / MANIFEST
+
+
+def shipped_bundles() -> list[str]:
+    """Names of the bundles that come with the program."""
+    return sorted(manifest.parent.name for manifest in SHIPPED.glob(f"*/{MANIFEST}"))
+
+
+def find_bundle(name_or_path: str | Path) -> Path:
+    """Folder of a shipped bundle by its name, or of any by its path. Unknown: `BundleError` with the known names."""
+    if str(name_or_path) in shipped_bundles():
+        return SHIPPED / str(name_or_path)
+    folder = Path(name_or_path).expanduser()
+    if os.path.isfile(folder / MANIFEST):  # unlike Path.is_file, never raises, whatever the user typed
+        return folder
+    if os.path.isdir(folder):
+        raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}")
+    names = ", ".join(shipped_bundles()) or "none"
+    raise BundleError(f"no bundle {str(name_or_path)!r}: give a folder's path or a shipped name ({names})")
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read and check a bundle's folder. Raises `BundleError`, one line, if anything is missing or not as stated."""
+    folder = Path(path)
+    try:
+        manifest = BundleManifest.model_validate_json(_read(folder, MANIFEST))
+    except ValidationError as error:
+        raise BundleError(f"{folder / MANIFEST}: {_first_line(error)}") from None
+    for graph in manifest.graphs.values():
+        _check_hash(folder, graph.file, graph.sha256)
+    _check_hash(folder, manifest.weights.file, manifest.weights.sha256)
+    return Bundle(folder, manifest, _read_tensors(folder, manifest))
+
+
+def _read(folder: Path, file: str) -> bytes:
+    try:
+        return (folder / file).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {folder}: cannot read {file}: {error.strerror}") from None
+
+
+def _check_hash(folder: Path, file: str, expected: str) -> None:
+    try:
+        found = sha256_file(folder / file)
+    except OSError as error:
+        raise BundleError(f"bundle {folder}: cannot read {file}: {error.strerror}") from None
+    if found != expected:
+        raise BundleError(
+            f"bundle {folder}: {file} is damaged or was exchanged: hash {found[:12]}…, expected {expected[:12]}…"
+        )
+
+
+def _read_tensors(folder: Path, manifest: BundleManifest) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    file = manifest.weights.file
+    try:
+        stored = load(_read(folder, file))
+    except (SafetensorError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise BundleError(f"bundle {folder}: {file} is not a safetensors file: {reason}") from None
+    d = manifest.dimensions
+    expected = {
+        "w_avg": TensorSpec(shape=(d.layers, d.dim)),
+        "fields": TensorSpec(shape=(d.fields, d.height, d.width), dtype="uint8"),
+        "scene_embeddings": TensorSpec(shape=(SCENE_COUNT, d.embedding_dim)),
+    }
+    if set(stored) != set(expected):
+        raise BundleError(f"bundle {folder}: {file} holds {sorted(stored)}, expected {sorted(expected)}")
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, spec in expected.items():
+        tensor = stored[name]
+        if tensor.dtype == np.float16 and spec.dtype == "float32":  # stored at half precision to save space
+            tensor = tensor.astype(np.float32)
+        if tensor.shape != spec.shape or tensor.dtype != spec.dtype:
+            raise BundleError(f"bundle {folder}: {file}: {name} is {tensor.dtype}{list(tensor.shape)}, expected {spec}")
+        if spec.dtype == "float32" and not np.isfinite(tensor).all():
+            raise BundleError(f"bundle {folder}: {file}: {name} holds a value that is not finite")
+        tensors[name] = tensor
+    lengths = np.linalg.norm(tensors["scene_embeddings"], axis=1)
+    if not np.allclose(lengths, 1.0, atol=1e-2):
+        raise BundleError(f"bundle {folder}: {file}: scene_embeddings are not of unit length")
+    return tensors
+
+
+def _first_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return f"not JSON: {first['msg']}"
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    message = " ".join(first["msg"].removeprefix("Value error, ").split())
+    return f"{where}: {message}{more}" if where else f"{message}{more}"

@@ -71,7 +71,8 @@ class FrameSlot:
         self._block = block
         self._owner = owner
         self._barrier = memory.Barrier()
-        self._header = np.frombuffer(memory.view(block), _HEADER, count=1)
+        data = memory.view(block)
+        self._header = np.frombuffer(data, _HEADER, count=1)
         self.height = int(self._header["height"][0])
         self.width = int(self._header["width"][0])
         stride = _picture_stride(self.height, self.width)
@@ -79,8 +80,8 @@ class FrameSlot:
         self._pixels = []
         for buffer in range(BUFFERS):
             at = _ALIGN + buffer * stride
-            self._heads.append(np.frombuffer(memory.view(block), _PICTURE, count=1, offset=at))
-            pixels = np.frombuffer(memory.view(block), np.uint8, count=self.height * self.width * 4, offset=at + 2 * _ALIGN)
+            self._heads.append(np.frombuffer(data, _PICTURE, count=1, offset=at))
+            pixels = np.frombuffer(data, np.uint8, count=self.height * self.width * 4, offset=at + 2 * _ALIGN)
             self._pixels.append(pixels.reshape(self.height, self.width, 4))
 
     @classmethod

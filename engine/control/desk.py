@@ -1,0 +1,203 @@
+"""The desk: the state of every control, shared by OSC, the window, presets and the stage.
+
+Continuous controls are newest-wins: however many messages arrive between two frames, the frame sees the last value.
+Events (triggers and choices) are kept in order until the stage takes them, so none is lost and none fires twice.
+A value may be given a fade: the desk then moves it in a straight line on its clock, and every read sees where it is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from engine.control.registry import MAX_FADE_S, REGISTRY, Control, Value, finite, unknown
+from engine.errors import ControlError
+
+EVENT_LIMIT = 4096
+"""Events kept for a stage that has stopped taking them; past it they are counted as `events_lost`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """An event for the stage: a trigger that fired (`value` True) or a choice that was made (`value` its name).
+
+    `fade_s` is the time that came with it, or None for the stage's own.
+    """
+
+    name: str
+    value: Value
+    fade_s: float | None
+    origin: str
+
+
+@dataclass(slots=True)
+class _Ramp:
+    start: float
+    target: float
+    begins: float
+    ends: float
+
+    def at(self, now: float) -> float:
+        if now >= self.ends:
+            return self.target
+        passed = max(now - self.begins, 0.0) / (self.ends - self.begins)
+        return self.start + passed * (self.target - self.start)
+
+
+@dataclass(slots=True)
+class _State:
+    control: Control
+    value: Value
+    serial: int = 1
+    ramp: _Ramp | None = None
+    options: tuple[str, ...] = ()
+
+
+class Desk:
+    """Holds every control of a registry. All methods may be called from any thread and return at once.
+
+    `clock` gives seconds, monotonic; tests pass their own.
+    """
+
+    def __init__(self, registry: Iterable[Control] = REGISTRY, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._states = {control.name: _State(control, control.default) for control in registry}
+        self._serial = 1
+        self._events: list[Trigger] = []
+        self._counters: Counter[str] = Counter(received=0, clamped=0, refused=0, events_lost=0)
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """The registry this desk holds, in its order."""
+        return tuple(state.control for state in self._states.values())
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Everything set inside the `with` block reaches the readers as one change."""
+        with self._lock:
+            yield
+
+    def set(self, name: str, value: object, origin: str, fade_s: object = None) -> Value:
+        """Move a control; returns the value it took (for a fade, the one it moves to).
+
+        `origin` says who moved it ("osc", "window", "preset"...). `fade_s`: seconds, 0..600, for floats and events;
+        other kinds have no in-between and change at once. Raises `ControlError`, counted as `refused`, and then
+        nothing has changed. `panic` puts every control back at once and still reaches the stage as an event.
+        """
+        with self._lock:
+            self._counters["received"] += 1
+            self._counters[f"received/{origin}"] += 1
+            try:
+                state = self._state(name)
+                parsed = state.control.parse(value, state.options)
+                seconds = None if fade_s is None else _fade(name, fade_s)
+            except ControlError:
+                self._counters["refused"] += 1
+                raise
+            if state.control.kind == "float" and parsed != value:
+                self._counters["clamped"] += 1
+            if state.control.continuous:
+                self._move(state, parsed, seconds or 0.0)
+            elif parsed is not False:  # a trigger's release is no event
+                if state.control.kind == "choice":
+                    self._move(state, parsed, 0.0)
+                if name == "panic":
+                    self._reset()
+                self._fire(Trigger(name, parsed, seconds, origin))
+            return parsed
+
+    def show(self, name: str, value: Value) -> None:
+        """State what a choice now stands at, without firing it: `preset/go` after `preset/next` has moved on."""
+        with self._lock:
+            self._move(self._state(name), value, 0.0)
+
+    def set_options(self, name: str, options: Iterable[str]) -> None:
+        """The names a choice may take, in the order of their positions."""
+        with self._lock:
+            self._state(name).options = tuple(options)
+
+    def options(self, name: str) -> tuple[str, ...]:
+        """The names a choice may take."""
+        with self._lock:
+            return self._state(name).options
+
+    def get(self, name: str) -> Value:
+        """Where a control stands now; a choice tells the last name chosen, a trigger is always False."""
+        with self._lock:
+            self._advance()
+            return self._state(name).value
+
+    def snapshot(self) -> dict[str, Value]:
+        """All continuous controls at one moment."""
+        with self._lock:
+            self._advance()
+            return {name: state.value for name, state in self._states.items() if state.control.continuous}
+
+    def changes_since(self, serial: int) -> tuple[int, dict[str, Value]]:
+        """What has moved since the serial that an earlier call returned, and the new serial. 0 gives everything."""
+        with self._lock:
+            self._advance()
+            changed = {name: state.value for name, state in self._states.items() if state.serial > serial}
+            return self._serial, changed
+
+    def take_triggers(self) -> list[Trigger]:
+        """Every event since the last call, oldest first. One owner takes them: the stage."""
+        with self._lock:
+            events, self._events = self._events, []
+            return events
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """`received` (also `received/ORIGIN`), `clamped`, `refused`, `events_lost`; they only grow."""
+        with self._lock:
+            return dict(self._counters)
+
+    def _state(self, name: str) -> _State:
+        try:
+            return self._states[name]
+        except KeyError:
+            raise unknown(name, self._states) from None
+
+    def _move(self, state: _State, value: Value, fade_s: float) -> None:
+        self._advance()
+        if state.control.kind == "float" and fade_s > 0.0:
+            now = self._clock()
+            state.ramp = _Ramp(float(state.value), float(value), now, now + fade_s)
+        else:
+            state.ramp = None
+            self._put(state, value)
+
+    def _put(self, state: _State, value: Value) -> None:
+        if state.value != value:
+            state.value = value
+            self._serial += 1
+            state.serial = self._serial
+
+    def _advance(self) -> None:
+        """Move all fades to where they are now."""
+        now = self._clock()
+        for state in self._states.values():
+            if state.ramp is not None:
+                self._put(state, state.ramp.at(now))
+                if now >= state.ramp.ends:
+                    state.ramp = None
+
+    def _reset(self) -> None:
+        for state in self._states.values():
+            if state.control.continuous:
+                self._move(state, state.control.default, 0.0)
+
+    def _fire(self, event: Trigger) -> None:
+        if len(self._events) < EVENT_LIMIT:
+            self._events.append(event)
+        else:
+            self._counters["events_lost"] += 1
+
+
+def _fade(name: str, fade_s: object) -> float:
+    return min(max(finite(fade_s, f"{name}: fade"), 0.0), MAX_FADE_S)

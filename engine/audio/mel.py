@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.errors import AudioError
 
-__all__ = ["Float32", "MelAnalyser", "MelConfig", "mel_windows"]
+__all__ = ["Float32", "MelAnalyser", "MelBank", "MelConfig", "clean", "mel_bank", "mel_windows"]
 
 Float32 = npt.NDArray[np.float32]
 
@@ -61,7 +61,7 @@ class MelConfig(BaseModel):
         return max(-CLIP, (self.floor_db - self.level_floor_db) / self.span_db)
 
 
-class _MelBank:
+class MelBank:
     """Framing, spectrum and mel filters for one sample rate: samples in, decibel columns out. Holds no state."""
 
     def __init__(self, sample_rate: int, config: MelConfig) -> None:
@@ -127,8 +127,9 @@ def _filters(sample_rate: int, n_fft: int, length: int, config: MelConfig) -> np
 
 
 @lru_cache(maxsize=16)
-def _bank(sample_rate: int, config: MelConfig) -> _MelBank:
-    return _MelBank(sample_rate, config)
+def mel_bank(sample_rate: int, config: MelConfig) -> MelBank:
+    """The bank for a rate and a config, made once."""
+    return MelBank(sample_rate, config)
 
 
 class _RunningLevel:
@@ -153,7 +154,7 @@ class _RunningLevel:
         return columns
 
 
-def _clean(mono: npt.ArrayLike) -> Float32:
+def clean(mono: npt.ArrayLike) -> Float32:
     """Float32 samples with no NaN or infinity in them (both become 0)."""
     samples = np.asarray(mono, np.float32).reshape(-1)
     clean: Float32 = np.clip(np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0), -LOUDEST, LOUDEST)
@@ -172,7 +173,7 @@ class MelAnalyser:
     def __init__(self, sample_rate: int, config: MelConfig | None = None) -> None:
         self.sample_rate = sample_rate
         self.config = config or MelConfig()
-        self._bank = _bank(sample_rate, self.config)
+        self._bank = mel_bank(sample_rate, self.config)
         self.reset()
 
     def reset(self) -> None:
@@ -192,7 +193,7 @@ class MelAnalyser:
     def push(self, mono: npt.ArrayLike) -> int:
         """Take a block of any size (mono [n], full scale ±1; NaN counts as 0); returns how many columns it finished."""
         bank = self._bank
-        pending = np.concatenate([self._pending, _clean(mono)])
+        pending = np.concatenate([self._pending, clean(mono)])
         done = bank.complete(self._origin + len(pending))
         fresh = done - self.columns_seen
         if fresh > 0:
@@ -220,8 +221,8 @@ def mel_windows(
     start; times before its first column give silence, times after its end give its last window.
     """
     config = config or MelConfig()
-    bank = _bank(sample_rate, config)
-    samples = _clean(mono)
+    bank = mel_bank(sample_rate, config)
+    samples = clean(mono)
     ends = np.floor(np.asarray(ends_s, np.float64).reshape(-1) * sample_rate + 1e-6)
     counts = np.array([bank.complete(int(end)) for end in np.clip(ends, 0, len(samples))], np.int64)
     total = int(counts.max(initial=0))

@@ -1,0 +1,307 @@
+"""The live microphone: PortAudio through sounddevice, watched by a heartbeat.
+
+The driver's callback only copies. A watcher thread opens the stream, notices when it dies or falls silent in the middle,
+and opens it again; what may hang in the driver (closing a stream whose sound server is frozen) happens on a thread that
+can be left behind. A dead microphone reads as silence at the true speed, so the picture comes to rest instead of freezing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine.audio.devices import InputDevice, find_input, portaudio
+from engine.audio.mel import Float32
+from engine.audio.ring import Ring
+from engine.audio.sources import LONGEST_READ_S, Block, SourceState
+from engine.errors import AudioError
+
+__all__ = ["Microphone"]
+
+log = logging.getLogger(__name__)
+
+MOST_CHANNELS = 8  # more is a virtual device that names its limit, not its microphones: take two
+STALL_S = 0.5  # no callback for so long, or for ten blocks: STALLED
+REOPEN_S = 3.0  # a stall of this length is a dead stream; bursty virtual sources pause for 2 s
+SILENT_S = 3.0  # exact zeros for so long: SILENT (a denied permission, a muted source)
+BACK_OFF_S = (0.5, 2.0)  # first and longest pause between two attempts to open
+OPEN_DEADLINE_S = 6.0  # for the first opening, in start()
+CLOSE_DEADLINE_S = 0.7  # closing a stream; then it is left behind
+STOP_DEADLINE_S = 1.5  # all of stop()
+BEAT_S = 0.1  # how often the watcher looks
+
+# Streams whose closing hangs. They are kept: the driver may still call into them.
+_left_behind: list[object] = []
+_streams = threading.Lock()
+_open_streams = 0  # in this process; PortAudio may only be initialised again when there is none
+
+
+class Capture:
+    """What one opened stream delivers. Its own ring, so a stream left behind can never write into its successor's."""
+
+    def __init__(self, sample_rate: int, channels: int, clock: Callable[[], float]) -> None:
+        self.sample_rate = sample_rate
+        self.ring = Ring(round(LONGEST_READ_S * sample_rate), channels)
+        self.overflows = 0
+        self.block = 0  # frames of the newest block
+        self.opened_at = clock()
+        self.finished = threading.Event()
+        self._clock = clock
+
+    def callback(self, indata: Float32, frames: int, _time: object, status: object) -> None:
+        """PortAudio's thread: copy, count, stamp; nothing else."""
+        if status:
+            self.overflows += 1
+        self.block = frames
+        self.ring.write(indata, self._clock())
+
+    @property
+    def heard(self) -> bool:
+        return self.ring.stamp > 0
+
+    def quiet_s(self, now: float) -> float:
+        """Seconds since the last block, or since the opening if none has come yet."""
+        return now - (self.ring.stamp if self.heard else self.opened_at)
+
+    def stalled(self, now: float) -> bool:
+        """No callback for too long. An idle sound server may take 2 s to the first one; that is no fault."""
+        limit = max(STALL_S, 10 * self.block / self.sample_rate) if self.heard else REOPEN_S
+        return self.quiet_s(now) > limit
+
+
+class Microphone:
+    """A `Source` that hears an input device and brings it back when it goes away.
+
+    Parameters
+    ----------
+    device : part of the device's name; None is the system's default input.
+    clock : seconds; only tests give another one than `perf_counter`.
+
+    `AudioError` for an unknown device or a machine without one. The device's own sample rate is used, and all its
+    channels (two of a virtual device with dozens); `read` gives their mean.
+    """
+
+    def __init__(self, device: str | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
+        found = find_input(device)
+        self._wanted = device
+        self._clock = clock
+        self.name = found.name
+        self.sample_rate = found.sample_rate
+        self.channels = found.channels if found.channels <= MOST_CHANNELS else 2
+        self.error: str | None = None
+        self.latency_s: float | None = None  # the driver's own claim, known once open
+        self.frames = 0
+        self.reopened = 0
+        self._gaps = 0
+        self._past_overflows = 0
+        self._silent = 0
+        self._heard_frames = 0
+        self._sound_at = clock()
+        self._filled_to: float | None = None  # while stalled: silence has been given up to here
+        self._capture: Capture | None = None
+        self._stopping = threading.Event()
+        self._answered = threading.Event()  # the first attempt to open is over
+        self._watcher: threading.Thread | None = None
+
+    # -- what the engine's thread sees
+
+    @property
+    def gaps(self) -> int:
+        capture = self._capture
+        return self._gaps + self._past_overflows + (capture.overflows if capture else 0)
+
+    @property
+    def silent_fraction(self) -> float:
+        return self._silent / self._heard_frames if self._heard_frames else 0.0
+
+    @property
+    def state(self) -> SourceState:
+        capture, now = self._capture, self._clock()
+        if capture is None or capture.finished.is_set():
+            return SourceState.LOST
+        if capture.stalled(now):
+            return SourceState.STALLED
+        return SourceState.SILENT if now - self._sound_at > SILENT_S else SourceState.RUNNING
+
+    def start(self) -> None:
+        """Open the device. `AudioError` if it cannot be opened within some seconds; nothing is left running then."""
+        if self._watcher is not None:
+            return
+        # New events for every start: a watcher that an earlier stop left behind keeps its own.
+        self._stopping, self._answered = threading.Event(), threading.Event()
+        self._sound_at = self._clock()
+        self._watcher = threading.Thread(
+            target=self._watch, args=(self._stopping, self._answered), name="microphone", daemon=True
+        )
+        self._watcher.start()
+        answered = self._answered.wait(OPEN_DEADLINE_S)
+        if self._capture is None:
+            error = self.error if answered else "the sound system does not answer"
+            self.stop()
+            raise AudioError(f"cannot open the microphone {self.name!r}: {error}")
+
+    def stop(self) -> None:
+        """Close the device; returns within `STOP_DEADLINE_S` even if the driver hangs."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is None:
+            return
+        self._stopping.set()
+        watcher.join(STOP_DEADLINE_S)
+        if watcher.is_alive():
+            _leave_behind(watcher)
+        self._capture = None
+
+    def read(self) -> Block:
+        capture, now = self._capture, self._clock()
+        if self._watcher is None:
+            return Block(np.empty(0, np.float32), now)
+        if capture is None:
+            return self._silence(now, now)
+        lost = capture.ring.lost
+        block, stamp = capture.ring.read()
+        self._gaps += capture.ring.lost > lost
+        if not len(block):
+            if capture.stalled(now):
+                return self._silence(now, now - capture.quiet_s(now))
+            return Block(np.empty(0, np.float32), now)
+        self._filled_to = None
+        self.frames += len(block)
+        self._count(block)
+        return Block(block.mean(axis=1), stamp)
+
+    def _silence(self, now: float, since: float) -> Block:
+        """What a dead microphone sounds like: zeros, as many as time has passed."""
+        if self._filled_to is None:
+            self._gaps += 1
+            self._filled_to = since
+        count = int(min(now - self._filled_to, LONGEST_READ_S) * self.sample_rate)
+        zeros = np.zeros(max(count, 0), np.float32)
+        if count > 0:
+            self._filled_to = now
+            self._count(zeros)
+        return Block(zeros, now)
+
+    def _count(self, block: Float32) -> None:
+        self._heard_frames += len(block)
+        if block.any():
+            self._sound_at = self._clock()
+        else:
+            self._silent += len(block)
+
+    # -- the watcher's thread
+
+    def _watch(self, stopping: threading.Event, answered: threading.Event) -> None:
+        pause = BACK_OFF_S[0]
+        while not stopping.is_set():
+            try:
+                stream, capture = self._open(again=answered.is_set())
+            except AudioError as error:
+                if self.error != str(error):
+                    log.warning("microphone: %s", error)
+                self.error = str(error)
+                if not answered.is_set():
+                    answered.set()
+                    return
+                stopping.wait(pause)
+                pause = min(2 * pause, BACK_OFF_S[1])
+                continue
+            if not stopping.is_set():
+                self._guard(capture, stopping, answered)
+            _close(stream)
+            pause = BACK_OFF_S[0] if capture.heard else min(2 * pause, BACK_OFF_S[1])
+            stopping.wait(pause)
+
+    def _guard(self, capture: Capture, stopping: threading.Event, answered: threading.Event) -> None:
+        """Put a fresh stream to use and stay with it until it has to be given up."""
+        if answered.is_set():
+            self.reopened += 1
+            log.warning("microphone: %s is back", self.name)
+        self._capture, self.error = capture, None
+        answered.set()
+        while not (stopping.is_set() or capture.finished.is_set() or capture.quiet_s(self._clock()) > REOPEN_S):
+            stopping.wait(BEAT_S)
+        if not stopping.is_set():
+            what = "went away" if capture.finished.is_set() else "gives nothing"
+            self.error = f"the microphone {self.name!r} {what}"
+            log.warning("%s; opening it again", self.error)
+        self._capture = None
+        self._past_overflows += capture.overflows
+
+    def _open(self, again: bool) -> tuple[Any, Capture]:
+        global _open_streams
+        sd = portaudio()
+        if again:
+            _initialise_again(sd)
+        device: InputDevice = find_input(self._wanted)
+        capture = Capture(self.sample_rate, self.channels, self._clock)
+        try:
+            stream = sd.InputStream(
+                device=device.index,
+                samplerate=self.sample_rate,
+                channels=self.channels,
+                dtype="float32",
+                blocksize=0,
+                latency="low",
+                callback=capture.callback,
+                finished_callback=capture.finished.set,
+            )
+        except (sd.PortAudioError, ValueError) as error:
+            raise AudioError(_one_line(error)) from error
+        with _streams:
+            _open_streams += 1
+        try:
+            stream.start()
+        except sd.PortAudioError as error:
+            _close(stream)
+            raise AudioError(_one_line(error)) from error
+        self.name = device.name
+        self.latency_s = float(stream.latency)
+        capture.opened_at = self._clock()
+        return stream, capture
+
+
+def _close(stream: Any) -> None:
+    """Abort and close on a thread of its own: with a frozen sound server `abort` never comes back."""
+
+    def close() -> None:
+        global _open_streams
+        stream.abort(ignore_errors=True)
+        stream.close(ignore_errors=True)
+        with _streams:
+            _open_streams -= 1
+
+    closer = threading.Thread(target=close, name="microphone-close", daemon=True)
+    closer.start()
+    closer.join(CLOSE_DEADLINE_S)
+    if closer.is_alive():
+        log.warning("microphone: the driver does not close its stream; leaving it behind")
+        _leave_behind(stream)
+
+
+def _leave_behind(thing: object) -> None:
+    _left_behind.append(thing)
+    # sounddevice terminates PortAudio at exit, which would wait for the same driver for ever.
+    atexit.unregister(portaudio()._exit_handler)
+
+
+def _initialise_again(sd: Any) -> None:
+    """PortAudio lists its devices once, at initialisation; a device that was plugged in again needs a new list."""
+    with _streams:
+        if _open_streams:
+            return
+        try:
+            if sd._initialized:  # an earlier attempt may have got no further than this
+                sd._terminate()
+            sd._initialize()
+        except sd.PortAudioError as error:
+            raise AudioError(_one_line(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,223 @@
+"""Where sound comes from: one small interface, three kinds.
+
+A source is read once a frame by the engine's thread. Reading never blocks and never raises; a source that cannot play
+says so when it is opened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from engine.audio.mel import HIGHEST_RATE, LOWEST_RATE, Float32
+from engine.errors import AudioError
+
+__all__ = ["Block", "FileSource", "Source", "SourceState", "open_source"]
+
+DEMO = Path(__file__).with_name("demo.ogg")
+LONGEST_READ_S = 1.0  # a reader that slept longer gets the newest second
+
+
+class SourceState(StrEnum):
+    """How a source is doing. Only RUNNING is free of trouble."""
+
+    RUNNING = "running"
+    SILENT = "silent"  # blocks arrive, but nothing other than exact zeros for some seconds
+    STALLED = "stalled"  # the device is open and gives nothing
+    LOST = "lost"  # the device has gone; it is opened again as soon as it is back
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """New sound: mono float32 [n] (n may be 0) and the `perf_counter` time of its newest sample."""
+
+    samples: Float32
+    captured_at: float
+
+
+class Source(Protocol):
+    """A running sound. `start`, `read` and `stop` belong to one thread; the properties may be read from any."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int:
+        """Channels of the device or file; `read` gives their mean."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Frames heard so far."""
+        ...
+
+    @property
+    def gaps(self) -> int:
+        """How often sound was lost: driver overflows, late reads, stalls."""
+        ...
+
+    @property
+    def silent_fraction(self) -> float:
+        """Part of all frames so far that lay in blocks of exact zeros, 0..1."""
+        ...
+
+    @property
+    def state(self) -> SourceState: ...
+    @property
+    def error(self) -> str | None:
+        """What is wrong, in one line, while something is."""
+        ...
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def read(self) -> Block:
+        """Everything new since the last call, at most the newest second. Never blocks, never raises."""
+        ...
+
+
+def open_source(kind: str, device: str | None = None) -> Source:
+    """Open a source, not yet started.
+
+    Parameters
+    ----------
+    kind : "mic", "demo" (the built-in soundscape) or the path of a WAV, FLAC, OGG or MP3 file.
+    device : for "mic", part of an input device's name; None is the system's default.
+
+    `AudioError` for a device that does not exist and a file that cannot be played.
+    """
+    if kind == "mic":
+        from engine.audio.microphone import Microphone
+
+        return Microphone(device)
+    if kind == "demo":
+        if not DEMO.is_file():
+            raise AudioError(f"the built-in demo soundscape is missing ({DEMO}): install cymatic again")
+        return FileSource(DEMO, name="demo")
+    return FileSource(Path(kind))
+
+
+class FileSource:
+    """A sound file that plays at its true speed against a clock, decoded as it is needed, again and again.
+
+    Parameters
+    ----------
+    path : a file libsndfile can read; any rate, any number of channels.
+    name : what to call it; the file's name if None.
+    clock : seconds; `perf_counter` in a show, anything monotonic in a test or an offline run.
+    """
+
+    def __init__(
+        self, path: str | Path, name: str | None = None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._path = Path(path)
+        self.name = name or self._path.name
+        self._clock = clock
+        self._file = _open_sound(self._path)
+        self.sample_rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.error: str | None = None
+        self._started_at: float | None = None
+        self._position = 0  # frames since the start, over all loops
+        self.frames = 0
+        self.gaps = 0
+        self._silent = 0
+
+    @property
+    def state(self) -> SourceState:
+        return SourceState.RUNNING if self.error is None else SourceState.LOST
+
+    @property
+    def silent_fraction(self) -> float:
+        return self._silent / self.frames if self.frames else 0.0
+
+    def start(self) -> None:
+        """Play from the file's beginning."""
+        if self._file.closed:
+            self._file = _open_sound(self._path)
+        self._file.seek(0)
+        self._position = 0
+        self._started_at = self._clock()
+
+    def stop(self) -> None:
+        self._started_at = None
+        self._file.close()
+
+    def read(self) -> Block:
+        if self._started_at is None:
+            return Block(np.empty(0, np.float32), self._clock())
+        due = int((self._clock() - self._started_at) * self.sample_rate) - self._position
+        missed = due - round(LONGEST_READ_S * self.sample_rate)
+        if missed > 0:
+            self._skip(missed)
+            due -= missed
+        samples = self._decode(max(due, 0))
+        self._position += len(samples)
+        self.frames += len(samples)
+        self._silent += 0 if samples.any() else len(samples)
+        return Block(samples, self._started_at + self._position / self.sample_rate)
+
+    def _skip(self, frames: int) -> None:
+        self.gaps += 1
+        self._position += frames
+        try:
+            self._file.seek((self._file.tell() + frames) % self._file.frames)
+        except (RuntimeError, ValueError):  # a file that cannot be sought goes on where it is
+            self._rewind()
+
+    def _decode(self, frames: int) -> Float32:
+        """The next `frames` frames as mono; silence where the file has become unreadable."""
+        parts: list[Float32] = []
+        wanted, fruitless = frames, 0
+        while wanted > 0 and fruitless < 2:
+            try:
+                part = self._file.read(wanted, dtype="float32", always_2d=True)
+            except (RuntimeError, ValueError):  # libsndfile's errors are RuntimeErrors: damaged from here on
+                self.gaps += 1
+                part = np.empty((0, self.channels), np.float32)
+            fruitless = 0 if len(part) else fruitless + 1
+            if len(part) < wanted:
+                self._rewind()
+            parts.append(part.mean(axis=1))
+            wanted -= len(part)
+        self.error = f"{self._path} can no longer be read" if wanted else None
+        return np.concatenate([*parts, np.zeros(wanted, np.float32)])
+
+    def _rewind(self) -> None:
+        try:
+            self._file.seek(0)
+        except (RuntimeError, ValueError):
+            self.gaps += 1
+
+
+def _open_sound(path: Path) -> Any:
+    """An open `SoundFile` at its beginning that is known to give at least one frame, else `AudioError`."""
+    import soundfile
+
+    if not path.is_file():
+        raise AudioError(f"no sound file at {path}: give `mic`, `demo` or the path of a WAV, FLAC, OGG or MP3 file")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path} is empty: nothing to play")
+    try:
+        file = soundfile.SoundFile(path)
+    except (RuntimeError, TypeError, OSError) as error:  # TypeError: a .raw file has no header to go by
+        raise AudioError(f"{path} is not a sound file that can be read (WAV, FLAC, OGG or MP3)") from error
+    try:
+        if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+            raise AudioError(f"{path} has a sample rate of {file.samplerate} Hz, not {LOWEST_RATE}..{HIGHEST_RATE} Hz")
+        if len(file.read(1, always_2d=True)) == 0:
+            raise AudioError(f"{path} holds no sound: nothing to play")
+        file.seek(0)
+    except RuntimeError as error:
+        file.close()
+        raise AudioError(f"{path} is damaged: its sound cannot be decoded") from error
+    except AudioError:
+        file.close()
+        raise
+    return file

@@ -1,1 +1,29 @@
-"""TODO"""
+"""How graphs are run: one `Session` over OpenVINO and ONNX Runtime, and the choice between them by measurement.
+
+A runtime's package is imported when its first graph is opened, not before.
+"""
+
+from engine.runtime.choose import Choice, choose_runtime
+from engine.runtime.session import (
+    RUNTIMES,
+    Precision,
+    Runtime,
+    Session,
+    Tensors,
+    open_graph,
+    open_session,
+    verify_session,
+)
+
+__all__ = [
+    "RUNTIMES",
+    "Choice",
+    "Precision",
+    "Runtime",
+    "Session",
+    "Tensors",
+    "choose_runtime",
+    "open_graph",
+    "open_session",
+    "verify_session",
+]

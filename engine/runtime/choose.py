@@ -1,0 +1,245 @@
+"""Which runtime runs which graph: measured once per machine and bundle, then remembered.
+
+Every candidate (runtime and precision) is opened, warmed up and timed on the real graph; the fastest median wins. bf16 is a
+candidate only for the generator, only where the CPU computes in it, and only if its pictures stay within `MAX_GREY_ERROR`
+of the f32 ones. Measurements, not choices, are kept (`runtimes.json` in the user's cache folder), so that asking for one
+runtime later measures nothing again. A cache that cannot be read or written costs a new measurement, never an error.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from engine.bundle import GRAPHS, Bundle, TensorSpec
+from engine.errors import BundleError, RuntimeUnavailable
+from engine.runtime.session import (
+    PIP_PACKAGES,
+    RUNTIMES,
+    Precision,
+    Runtime,
+    Session,
+    Tensors,
+    default_threads,
+    open_graph,
+)
+
+MAX_GREY_ERROR = 1.0
+"""Mean absolute error, in grey levels of 255, up to which bf16 pictures pass for the same."""
+PARITY_PICTURES = 3
+WARM_UP_RUNS = 3
+MEASURE_S = 0.25
+FEWEST_RUNS, MOST_RUNS = 5, 200
+REMEMBERED = 100  # graphs; the oldest are forgotten
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How one graph is run: `ms` is the median of a run, `grey_error` that of bf16 pictures against f32 (else None)."""
+
+    runtime: Runtime
+    precision: Precision
+    ms: float
+    grey_error: float | None = None
+
+
+class _Measured(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    runtime: Runtime
+    precision: Precision
+    ms: float
+    grey_error: float | None = None
+
+
+_Cache = TypeAdapter(dict[str, list[_Measured]])
+
+
+def choose_runtime(
+    bundle: Bundle, wanted: str = "auto", threads: int | None = None, cache: Path | None = None
+) -> dict[str, Choice]:
+    """The faster runtime for each of the bundle's graphs, from the cache or measured now (some seconds).
+
+    `wanted`: "auto" or the name of one runtime. `cache`: the file to remember in, by default in the user's cache folder.
+    Raises `RuntimeUnavailable` when the wanted runtime, or every runtime, is missing; `BundleError` when no runtime can
+    load a graph.
+    """
+    runtimes = _available(wanted)
+    threads = threads or default_threads()
+    cache = cache or Path(platformdirs.user_cache_dir("cymatic", appauthor=False)) / "runtimes.json"
+    remembered = _load(cache)
+    chosen: dict[str, Choice] = {}
+    news = False
+    for name in GRAPHS:
+        key = _key(bundle.manifest.graphs[name].sha256, threads)
+        known = remembered.pop(key, [])
+        candidates = list(known)
+        failure: BundleError | RuntimeUnavailable | None = None
+        for runtime in runtimes:
+            if any(found.runtime == runtime for found in known):
+                continue
+            try:
+                candidates += _measure(bundle, name, runtime, threads)
+                news = True
+            except (BundleError, RuntimeUnavailable) as error:
+                _log.warning("%s", error)
+                failure = error
+        remembered[key] = candidates
+        fit = [
+            found
+            for found in candidates
+            if found.runtime in runtimes and (found.grey_error is None or found.grey_error <= MAX_GREY_ERROR)
+        ]
+        if not fit:
+            raise failure or BundleError(f"graph {name} of bundle {bundle.folder} cannot be run")
+        best = min(fit, key=lambda found: found.ms)
+        chosen[name] = Choice(best.runtime, best.precision, best.ms, best.grey_error)
+    if news:
+        _save(cache, remembered)
+    return chosen
+
+
+def median_ms(run: Callable[[], object]) -> float:
+    """Median duration of a call in milliseconds: three to warm up, then runs for a quarter of a second."""
+    for _ in range(WARM_UP_RUNS):
+        run()
+    durations: list[float] = []
+    while len(durations) < FEWEST_RUNS or (sum(durations) < MEASURE_S and len(durations) < MOST_RUNS):
+        start = time.perf_counter()
+        run()
+        durations.append(time.perf_counter() - start)
+    return float(np.median(durations)) * 1e3
+
+
+def random_feeds(inputs: dict[str, TensorSpec], rng: np.random.Generator) -> Tensors:
+    """Inputs as a graph may meet them: standard normal floats, `fraction` in 0..1, any byte, tokens 0 and 1."""
+    feeds: Tensors = {}
+    for name, spec in inputs.items():
+        if spec.dtype == "uint8":
+            feeds[name] = rng.integers(0, 256, spec.shape, np.uint8)
+        elif spec.dtype == "int64":
+            feeds[name] = rng.integers(0, 2, spec.shape, np.int64)
+        elif name == "fraction":
+            feeds[name] = rng.random(spec.shape, np.float32)
+        else:
+            feeds[name] = rng.standard_normal(spec.shape, np.float32)
+    return feeds
+
+
+def _available(wanted: str) -> tuple[Runtime, ...]:
+    installed = tuple(runtime for runtime in RUNTIMES if importlib.util.find_spec(PIP_PACKAGES[runtime]) is not None)
+    if wanted == "auto":
+        if not installed:
+            raise RuntimeUnavailable("no inference runtime is installed: pip install openvino")
+        return installed
+    for runtime in RUNTIMES:
+        if runtime == wanted:
+            if runtime not in installed:
+                raise RuntimeUnavailable(f"runtime {wanted} is not installed: pip install {PIP_PACKAGES[runtime]}")
+            return (runtime,)
+    raise RuntimeUnavailable(f"no runtime {wanted!r}: choose auto or one of {', '.join(RUNTIMES)}")
+
+
+def _measure(bundle: Bundle, name: str, runtime: Runtime, threads: int) -> list[_Measured]:
+    rng = np.random.default_rng(0)
+    session = open_graph(bundle, name, runtime, "f32", threads)
+    feeds = random_feeds(session.inputs, rng)
+    found = [_Measured(runtime=runtime, precision="f32", ms=median_ms(lambda: session.run(feeds)))]
+    if name == "generator" and runtime == "openvino" and _has_bf16():
+        short = open_graph(bundle, name, runtime, "bf16", threads)
+        error = _grey_error(session, short, _pictures(bundle, session.inputs, runtime, rng))
+        ms = median_ms(lambda: short.run(feeds))
+        found.append(_Measured(runtime=runtime, precision="bf16", ms=ms, grey_error=error))
+        short.close()
+    session.close()
+    return found
+
+
+def _has_bf16() -> bool:
+    from engine.runtime.openvino import supports_bf16
+
+    return supports_bf16()
+
+
+def _pictures(
+    bundle: Bundle, inputs: dict[str, TensorSpec], runtime: Runtime, rng: np.random.Generator
+) -> list[Tensors]:
+    """Generator inputs whose `w_plus` are calm landscapes from the mapping graph and whose fields are the bundle's own."""
+    mapping = open_graph(bundle, "mapping", runtime)
+    fields = np.pad(bundle.tensors["fields"], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
+    pictures = []
+    for _ in range(PARITY_PICTURES):
+        w_plus = mapping.run(random_feeds(mapping.inputs, rng))["w"].copy()
+        pictures.append(random_feeds(inputs, rng) | {"w_plus": w_plus, "fields": fields})
+    mapping.close()
+    return pictures
+
+
+def _grey_error(exact: Session, short: Session, pictures: list[Tensors]) -> float:
+    def rgb(session: Session, feeds: Tensors) -> NDArray[Any]:
+        return session.run(feeds)["rgba"][..., :3].astype(np.int16)
+
+    return float(np.mean([np.abs(rgb(exact, feeds) - rgb(short, feeds)).mean() for feeds in pictures]))
+
+
+def _key(sha256: str, threads: int) -> str:
+    versions = [f"{package} {_version(package)}" for package in PIP_PACKAGES.values()]
+    return " | ".join([sha256, _cpu_name(), f"{threads} threads", *versions])
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _cpu_name() -> str:
+    """Model of the CPU; `platform.processor()` is empty or says only the architecture on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _load(cache: Path) -> dict[str, list[_Measured]]:
+    try:
+        return _Cache.validate_json(cache.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValidationError) as error:
+        _log.info("measuring anew, %s cannot be read: %s", cache, type(error).__name__)
+        return {}
+
+
+def _save(cache: Path, remembered: dict[str, list[_Measured]]) -> None:
+    newest = dict(list(remembered.items())[-REMEMBERED:])
+    temporary = None
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=".runtimes-", suffix=".json")
+        with os.fdopen(handle, "wb") as file:
+            file.write(_Cache.dump_json(newest, indent=1))
+        os.replace(temporary, cache)
+    except OSError as error:
+        _log.info("runtimes will be measured again, %s cannot be written: %s", cache, error)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""Graphs on the CPU through OpenVINO.
+
+Why the settings are as they are:
+
+- *Precision is always stated*: left alone, OpenVINO computes in bf16 wherever the CPU can, with visible error.
+- *No pinning of threads*: the audio callback and the window share these cores, and a pinned thread waits for them.
+- *No compiled-model cache*: reading the ONNX and compiling takes about 0.1 s for a 5 GFLOP generator; a cached blob saved
+  a few hundredths of that and gave some back at the first run.
+- *Inputs are bound, outputs alternate*: `InferRequest.infer` with a dictionary costs a tenth of a millisecond or two a
+  call. Binding each array once and starting the request costs half, and two requests that take turns keep the last
+  outputs untouched while the next are made.
+- *No telemetry*: importing `openvino` reports to an analytics server unless the user has opted out. A show makes no
+  network access, so the reporting package is hidden and OpenVINO falls back to its own stub.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+if "openvino" not in sys.modules:
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # makes its import fail; see above
+
+import openvino as ov
+from openvino.frontend import FrontEndManager
+
+from engine.bundle import TensorSpec
+from engine.errors import BundleError, RuntimeUnavailable
+from engine.runtime.session import Precision, Runtime, Tensors, check_feed, first_line, tensor_spec
+
+
+class OpenVinoSession:
+    """A graph compiled for the CPU. See `engine.runtime.session.Session`."""
+
+    runtime: Runtime = "openvino"
+
+    def __init__(self, path: Path, precision: Precision, threads: int) -> None:
+        if precision == "bf16" and not supports_bf16():
+            raise RuntimeUnavailable("this CPU has no bf16 arithmetic: use precision f32")
+        self.precision: Precision = precision
+        try:
+            # By name: left to guess, a damaged file is tried as seven other formats, each with its own complaint.
+            reader = FrontEndManager().load_by_framework("onnx")
+            compiled = ov.Core().compile_model(
+                reader.convert(reader.load(str(path))),
+                "CPU",
+                {
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_PRECISION_HINT": precision,
+                    "INFERENCE_NUM_THREADS": threads,
+                    "NUM_STREAMS": 1,
+                    "ENABLE_CPU_PINNING": False,
+                    "CPU_DENORMALS_OPTIMIZATION": True,
+                },
+            )
+        except Exception as error:  # noqa: BLE001  # its exceptions share no base class
+            raise BundleError(f"graph {path}: OpenVINO cannot load it: {first_line(error)}") from None
+        self.inputs = _specs(path, compiled.inputs)
+        self.outputs = _specs(path, compiled.outputs)
+        self._requests = [_Request(compiled, self.inputs, self.outputs) for _ in range(2)]
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
+        """See `Session.run`."""
+        self._requests.reverse()
+        return self._requests[0].run(feeds)
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        self._requests.clear()
+
+
+class _Request:
+    """One inference request with the arrays that are bound to it."""
+
+    def __init__(self, compiled: Any, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> None:
+        self._request = compiled.create_infer_request()
+        self._inputs = inputs
+        self._bound: dict[str, NDArray[Any]] = {}
+        self._outputs: Tensors = {}
+        for name, spec in outputs.items():
+            # Memory of our own: what was given out outlives the session.
+            self._outputs[name] = np.zeros(spec.shape, spec.dtype)
+            self._request.set_tensor(name, ov.Tensor(self._outputs[name], shared_memory=True))
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
+        for name, spec in self._inputs.items():
+            array = feeds.get(name)
+            if array is None:
+                raise ValueError(f"input {name} is missing")
+            if self._bound.get(name) is not array:
+                check_feed(name, array, spec)
+                contiguous = np.ascontiguousarray(array)
+                self._request.set_tensor(name, ov.Tensor(contiguous, shared_memory=True))
+                # A copy must be made anew every run, so only the array itself counts as bound.
+                self._bound[name] = contiguous
+        self._request.start_async()
+        self._request.wait()
+        return dict(self._outputs)
+
+
+def supports_bf16() -> bool:
+    """Whether this CPU computes in bf16."""
+    return "BF16" in cast(list[str], ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def _specs(path: Path, ports: Any) -> dict[str, TensorSpec]:
+    specs = {}
+    for port in ports:
+        name = port.get_any_name()
+        if port.get_partial_shape().is_dynamic:
+            raise BundleError(f"graph {path}: {name} has a shape that is not fixed: {port.get_partial_shape()}")
+        dtype = np.dtype(port.get_element_type().to_dtype()).name
+        specs[name] = tensor_spec(path, name, tuple(port.get_shape()), dtype)
+    return specs

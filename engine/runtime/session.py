@@ -1,0 +1,129 @@
+"""One way to run a graph, whichever runtime runs it.
+
+`open_session` loads an ONNX file into OpenVINO or ONNX Runtime; nothing heavy is imported before that. `verify_session`
+compares what the file really takes and gives with what the bundle's manifest says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import psutil
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from engine.bundle import Bundle, GraphSpec, TensorSpec, compare_tensors
+from engine.errors import BundleError, RuntimeUnavailable
+
+Runtime = Literal["openvino", "onnxruntime"]
+Precision = Literal["f32", "bf16"]
+Tensors = dict[str, NDArray[Any]]
+
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+PIP_PACKAGES: dict[Runtime, str] = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+
+
+class Session(Protocol):
+    """A loaded graph. One thread at a time; different sessions may run at once.
+
+    `inputs` and `outputs` are what the file really holds, `precision` is what it computes in.
+    """
+
+    runtime: Runtime
+    precision: Precision
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
+        """Run the graph once, blocking.
+
+        `feeds` are only read, and only during the call; a C-contiguous array is used where it lies, without a copy. The
+        arrays given out may belong to the session: they stay as they are during the next run, so an output can be fed
+        back as an input, and are overwritten by the one after it. Copy what must live longer.
+        A missing input or one of another shape or type is a `ValueError`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the graph. Arrays given out before stay valid."""
+        ...
+
+
+def open_session(
+    path: str | Path, runtime: str = "openvino", precision: Precision = "f32", threads: int | None = None
+) -> Session:
+    """Load an ONNX file. `threads`: None uses every physical core that this process may use.
+
+    Raises `RuntimeUnavailable` when the runtime is unknown, not installed or cannot do `precision` here, `BundleError`
+    (one line) when the file is missing or the runtime cannot load it.
+    """
+    path = Path(path)
+    if runtime not in RUNTIMES:
+        raise RuntimeUnavailable(f"no runtime {runtime!r}: choose one of {', '.join(RUNTIMES)}")
+    if not path.is_file():
+        raise BundleError(f"graph {path} does not exist")
+    threads = threads or default_threads()
+    try:
+        if runtime == "openvino":
+            from engine.runtime.openvino import OpenVinoSession
+
+            return OpenVinoSession(path, precision, threads)
+        from engine.runtime.onnxruntime import OnnxRuntimeSession
+
+        return OnnxRuntimeSession(path, precision, threads)
+    except ImportError as error:
+        package = PIP_PACKAGES[runtime]
+        reason = first_line(error)
+        raise RuntimeUnavailable(f"runtime {runtime} cannot be used ({reason}): pip install {package}") from error
+
+
+def verify_session(session: Session, spec: GraphSpec) -> None:
+    """Raise `BundleError` unless the opened graph takes and gives exactly what `spec` says."""
+    try:
+        compare_tensors(f"graph {spec.file}, input", spec.inputs, session.inputs)
+        compare_tensors(f"graph {spec.file}, output", spec.outputs, session.outputs)
+    except ValueError as error:
+        raise BundleError(str(error)) from None
+
+
+def open_graph(
+    bundle: Bundle, name: str, runtime: str = "openvino", precision: Precision = "f32", threads: int | None = None
+) -> Session:
+    """Open one of the bundle's graphs and verify it against the manifest. Raises as `open_session` and `verify_session`."""
+    session = open_session(bundle.graph_path(name), runtime, precision, threads)
+    try:
+        verify_session(session, bundle.manifest.graphs[name])
+    except BundleError:
+        session.close()
+        raise
+    return session
+
+
+def default_threads() -> int:
+    """Physical cores that this process may run on: hyper-threads share the vector units that inference lives on."""
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
+    return max(1, min(physical, allowed))
+
+
+def check_feed(name: str, array: NDArray[Any], spec: TensorSpec) -> None:
+    """Raise ValueError unless the array is what the graph's input takes."""
+    if array.shape != spec.shape or array.dtype != spec.dtype:
+        raise ValueError(f"input {name} is {array.dtype}{list(array.shape)}, the graph takes {spec}")
+
+
+def first_line(error: BaseException) -> str:
+    """The telling line of a runtime's many-line message: the last that is not empty."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def tensor_spec(path: Path, name: str, shape: tuple[Any, ...], dtype: str) -> TensorSpec:
+    """The spec of one port of an opened file; `BundleError` when no bundle may hold such a tensor."""
+    try:
+        return TensorSpec.model_validate({"shape": shape, "dtype": dtype})
+    except ValidationError:
+        raise BundleError(f"graph {path}: {name} is {dtype}{list(shape)}, not a tensor of fixed shape") from None

@@ -44,7 +44,10 @@ POLL_S = 0.1
 ERROR = PREFIX + "error"
 
 _BUNDLE = b"#bundle\0"
-_TAGS = frozenset(b"ifdhsTFNI")
+_SIZES = {
+    ord(tag): size for tag, size in {"i": 4, "f": 4, "h": 8, "d": 8, "s": 4, "T": 0, "F": 0, "N": 0, "I": 0}.items()
+}
+"""Bytes that an argument takes at least, by its type tag."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,14 +89,17 @@ def _message(data: bytes) -> OscMessage:
     last = data.find(b"\0", first)
     if first < len(data):
         tags = data[first:last]
-        if last < 0 or not tags.startswith(b",") or len(tags) > 1 + MAX_ARGUMENTS or not _TAGS.issuperset(tags[1:]):
+        if last < 0 or not tags.startswith(b",") or len(tags) > 1 + MAX_ARGUMENTS or not _SIZES.keys() >= set(tags[1:]):
             raise Malformed("arguments that no control takes")
+        # python-osc reads a float that is cut off as 0.0, and a master at 0.0 is a black stage.
+        if len(data) < (last | 3) + 1 + sum(_SIZES[tag] for tag in tags[1:]):
+            raise Malformed("arguments are cut off")
         # "Impulse" presses a button, as true does; python-osc knows only true.
         data = data[:first] + tags.replace(b"I", b"T") + data[last:]
     try:
         return OscMessage(data)
     except (ParseError, UnicodeDecodeError) as error:
-        raise Malformed("arguments are cut off or not text") from error
+        raise Malformed("an argument is cut off or not text") from error
 
 
 class Throttle:

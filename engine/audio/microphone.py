@@ -1,8 +1,8 @@
 """The live microphone: PortAudio through sounddevice, watched by a heartbeat.
 
-The driver's callback only copies. A watcher thread opens the stream, notices when it dies or falls silent in the middle,
-and opens it again; what may hang in the driver (closing a stream whose sound server is frozen) happens on a thread that
-can be left behind. A dead microphone reads as silence at the true speed, so the picture comes to rest instead of freezing.
+The driver's callback only copies. A watcher thread opens the stream, notices when it dies or stops giving blocks, and
+opens it again; what may hang in the driver (closing a stream whose sound server is frozen) happens on a thread that can
+be left behind. A dead microphone reads as silence at the true speed, so the picture comes to rest instead of freezing.
 """
 
 from __future__ import annotations

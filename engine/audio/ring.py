@@ -1,7 +1,7 @@
 """The hand-over of sound out of the driver's callback: one writer, one reader, no lock.
 
 The writer never waits and never fails; a reader that comes late gets the newest frames and learns how many it missed.
-Safe because each side owns its own positions and publishes them by replacing one attribute, which Python does atomically.
+Safe because each side owns its positions and publishes them by replacing one attribute, which Python does atomically.
 """
 
 from __future__ import annotations

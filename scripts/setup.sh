@@ -10,18 +10,18 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# What wheels do not bring: PortAudio, and what Qt's xcb platform links against. docs/install.md repeats these lists.
+# What wheels do not bring: PortAudio, and what Qt's platform plugins link against. docs/install.md repeats these lists.
 DEBIAN_LIVE="libportaudio2 libegl1 libgl1 libgl1-mesa-dri libopengl0 libglib2.0-0 libdbus-1-3 libfontconfig1 libfreetype6
 libgssapi-krb5-2 libx11-xcb1 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0
 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxcb-xinerama0 libxcb-xkb1 libxkbcommon-x11-0 libzstd1
-fonts-dejavu-core"
+libwayland-cursor0 libwayland-egl1 fonts-dejavu-core"
 DEBIAN_TEST="pulseaudio pulseaudio-utils libasound2-plugins xvfb liblo-tools imagemagick"
 # Fedora and Arch: the PulseAudio daemon itself would replace PipeWire's, so it stays out; its tests then skip.
 FEDORA_LIVE="portaudio mesa-libEGL mesa-libGL mesa-dri-drivers libglvnd-opengl dbus-libs fontconfig libxkbcommon-x11
-xcb-util-cursor xcb-util-image xcb-util-keysyms xcb-util-renderutil xcb-util-wm dejavu-sans-fonts"
+libwayland-cursor libwayland-egl xcb-util-cursor xcb-util-image xcb-util-keysyms xcb-util-renderutil xcb-util-wm dejavu-sans-fonts"
 FEDORA_TEST="pulseaudio-utils alsa-plugins-pulseaudio xorg-x11-server-Xvfb liblo ImageMagick"
 ARCH_LIVE="portaudio libglvnd mesa dbus fontconfig libxkbcommon-x11 xcb-util-cursor xcb-util-image xcb-util-keysyms
-xcb-util-renderutil xcb-util-wm ttf-dejavu"
+xcb-util-renderutil xcb-util-wm wayland ttf-dejavu"
 ARCH_TEST="libpulse alsa-plugins xorg-server-xvfb liblo imagemagick"
 MACOS_TEST="liblo imagemagick"
 

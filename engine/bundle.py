@@ -27,7 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from engine.audio.mel import MelConfig
 from engine.errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 MANIFEST = "bundle.json"
 SHIPPED = Path(__file__).parent / "bundles"
 GRAPHS = ("encoder", "recurrent", "generator", "text", "mapping")

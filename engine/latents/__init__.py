@@ -1,1 +1,7 @@
-"""TODO"""
+"""What moves the picture: the loop of encoder and recurrent step, the blend of preset, sound and text, the fields."""
+
+from engine.latents.blend import SlowLevel, blend, pulse
+from engine.latents.fields import FieldFlow
+from engine.latents.loop import Crossfade, LatentLoop
+
+__all__ = ["Crossfade", "FieldFlow", "LatentLoop", "SlowLevel", "blend", "pulse"]

@@ -1,9 +1,10 @@
 """Which runtime runs which graph: measured once per machine and bundle, then remembered.
 
-Every candidate (runtime and precision) is opened, warmed up and timed on the real graph; the fastest median wins. bf16 is a
-candidate only for the generator, only where the CPU computes in it, and only if its pictures stay within `MAX_GREY_ERROR`
-of the f32 ones. Measurements, not choices, are kept (`runtimes.json` in the user's cache folder), so that asking for one
-runtime later measures nothing again. A cache that cannot be read or written costs a new measurement, never an error.
+Every candidate (runtime and precision) is opened, warmed up and timed on the real graph; the fastest median wins. bf16
+is a candidate only for the generator, only where the CPU computes in it, and only if its pictures stay within
+`MAX_GREY_ERROR` of the f32 ones. Measurements, not choices, are kept (`runtimes.json` in the user's cache folder), so
+that asking for one runtime later measures nothing again. A cache that cannot be read or written costs a new
+measurement, never an error.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, TypeAdapter, ValidationError
 
 from engine.bundle import GRAPHS, Bundle, TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
@@ -64,8 +65,8 @@ class _Measured(BaseModel):
 
     runtime: Runtime
     precision: Precision
-    ms: float
-    grey_error: float | None = None
+    ms: PositiveFloat
+    grey_error: NonNegativeFloat | None = None
 
 
 _Cache = TypeAdapter(dict[str, list[_Measured]])
@@ -76,7 +77,7 @@ def choose_runtime(
 ) -> dict[str, Choice]:
     """The faster runtime for each of the bundle's graphs, from the cache or measured now (some seconds).
 
-    `wanted`: "auto" or the name of one runtime. `cache`: the file to remember in, by default in the user's cache folder.
+    `wanted`: "auto" or the name of one runtime. `cache`: the file to remember in, by default one of the user's.
     Raises `RuntimeUnavailable` when the wanted runtime, or every runtime, is missing; `BundleError` when no runtime can
     load a graph.
     """
@@ -180,7 +181,7 @@ def _has_bf16() -> bool:
 def _pictures(
     bundle: Bundle, inputs: dict[str, TensorSpec], runtime: Runtime, rng: np.random.Generator
 ) -> list[Tensors]:
-    """Generator inputs whose `w_plus` are calm landscapes from the mapping graph and whose fields are the bundle's own."""
+    """Generator inputs as on stage: `w_plus` from the mapping graph, the bundle's own fields."""
     mapping = open_graph(bundle, "mapping", runtime)
     fields = np.pad(bundle.tensors["fields"], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
     pictures = []

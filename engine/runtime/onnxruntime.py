@@ -1,7 +1,7 @@
 """Graphs on the CPU through ONNX Runtime.
 
-Spinning is off: waiting threads that spin would take the cores from the audio callback between two frames. Denormals are
-flushed to zero, because a recurrent state that decays towards zero would otherwise make the step many times slower.
+Spinning is off: waiting threads that spin would take the cores from the audio callback between two frames. Denormals
+are flushed to zero, because a recurrent state that decays towards zero would otherwise make the step many times slower.
 """
 
 from __future__ import annotations

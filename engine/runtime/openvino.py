@@ -4,8 +4,8 @@ Why the settings are as they are:
 
 - *Precision is always stated*: left alone, OpenVINO computes in bf16 wherever the CPU can, with visible error.
 - *No pinning of threads*: the audio callback and the window share these cores, and a pinned thread waits for them.
-- *No compiled-model cache*: reading the ONNX and compiling takes about 0.1 s for a 5 GFLOP generator; a cached blob saved
-  a few hundredths of that and gave some back at the first run.
+- *No compiled-model cache*: reading and compiling the ONNX of a 5 GFLOP generator takes about 0.1 s; a cached blob
+  halved that and gave as much back at the first run.
 - *Inputs are bound, outputs alternate*: `InferRequest.infer` with a dictionary costs a tenth of a millisecond or two a
   call. Binding each array once and starting the request costs half, and two requests that take turns keep the last
   outputs untouched while the next are made.

@@ -92,7 +92,7 @@ def verify_session(session: Session, spec: GraphSpec) -> None:
 def open_graph(
     bundle: Bundle, name: str, runtime: str = "openvino", precision: Precision = "f32", threads: int | None = None
 ) -> Session:
-    """Open one of the bundle's graphs and verify it against the manifest. Raises as `open_session` and `verify_session`."""
+    """Open one of the bundle's graphs and verify it. Raises as `open_session` and `verify_session` do."""
     session = open_session(bundle.graph_path(name), runtime, precision, threads)
     try:
         verify_session(session, bundle.manifest.graphs[name])

@@ -1,0 +1,77 @@
+"""The blend of preset, sound and text in `W+`, once a frame.
+
+    w = base + gain_g · sound_weight · (1 + reactivity · pulse) · (w_t − base) + text_weight · Σ weight_i · offset_i
+    w_plus = w_avg + truncation · (w − w_avg)
+
+`w_t` says *what* is heard and takes about a second to know it; `pulse` says *when*, from the newest 20 ms, so that a
+beat is seen in the very next frame. `g` is the group (coarse, mid, fine) of a layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.bundle import GROUPS, Groups
+
+Float32 = NDArray[np.float32]
+
+LEVEL_SHARE, ONSET_SHARE = 0.6, 0.8
+SLOW_LEVEL_S = 2.0
+
+
+def pulse(level: float, slow_level: float, onset: float) -> float:
+    """How much the sound stands out right now, −0.6..1.4; 0 for steady sound, however loud.
+
+    The level counts against its own recent mean: music sits at one loudness for minutes, and an absolute level would
+    only shift every picture by a constant. An onset counts whole.
+    """
+    return LEVEL_SHARE * min(max(level - slow_level, -1.0), 1.0) + ONSET_SHARE * onset
+
+
+class SlowLevel:
+    """The recent mean of the level (one pole, two seconds), which `pulse` compares with. Player thread only."""
+
+    def __init__(self) -> None:
+        self._value: float | None = None
+
+    def follow(self, level: float, dt: float) -> float:
+        """Take in the level of the last `dt` seconds, 0..1, and return the mean."""
+        if self._value is None:
+            self._value = level
+        self._value += (level - self._value) * -math.expm1(-dt / SLOW_LEVEL_S)
+        return self._value
+
+
+def blend(
+    base: Float32,
+    w_t: Float32,
+    anchors_offset: Float32 | None,
+    w_avg: Float32,
+    groups: Groups,
+    controls: Mapping[str, float],
+    level: float,
+    onset: float,
+    slow_level: float = 0.5,
+) -> Float32:
+    """Mix one frame's latent: float32 `[1, L, D]`, a new array.
+
+    `base`, `w_t`, `anchors_offset` (the weighted sum; None: no anchors) and `w_avg` are `[L, D]` or `[1, L, D]`. Of
+    `controls` it reads `sound/weight`, `text/weight`, `reactivity`, `truncation` and `gain/coarse`, `gain/mid`,
+    `gain/fine`. `slow_level` comes from `SlowLevel`; a caller without one gets level against the middle of its range.
+    """
+    w = np.subtract(w_t, base, dtype=np.float32).reshape(1, *w_avg.shape[-2:])
+    heard = controls["sound/weight"] * (1.0 + controls["reactivity"] * pulse(level, slow_level, onset))
+    slices = groups.slices()
+    for group in GROUPS:
+        w[:, slices[group]] *= np.float32(heard * controls[f"gain/{group}"])
+    w += base
+    if anchors_offset is not None:
+        w += np.float32(controls["text/weight"]) * anchors_offset
+    w -= w_avg
+    w *= np.float32(controls["truncation"])
+    w += w_avg
+    return w

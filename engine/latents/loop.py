@@ -1,0 +1,145 @@
+"""From mel windows to a latent that lives: the inversion encoder and the recurrent step, at their own rate.
+
+    Δ_t, embedding = encoder(mel)
+    w_{t+1}, h = recurrent(w_t, base, Δ_t, noise, h)
+
+The display is faster than this loop. Between two steps the picture glides towards the newest latent (one pole), instead
+of interpolating between the last two, which would show everything one step late.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.bundle import GROUPS, Bundle
+from engine.runtime import Session
+
+Float32 = NDArray[np.float32]
+
+NOISE_STD = 0.1  # the value that the recurrent step is trained with
+LIMIT = 100.0  # latents are of order 1: anything farther from the base is a broken step, not a picture
+SCENE_TEMPERATURE = 0.1
+GLIDE_S = (0.010, 0.400)  # time constants at smoothing 0 and 1
+
+
+class LatentLoop:
+    """State of the recurrent latent. Player thread only; nothing here raises on bad numbers.
+
+    `w` `[1, L, D]`, `delta` `[1, L, D]` and `embedding` `[1, E]` are the newest results, float32. `resets` counts steps
+    that were not finite or ran away; each put the latent back onto the base with empty memory.
+    """
+
+    def __init__(self, bundle: Bundle, encoder: Session, recurrent: Session, seed: int = 0) -> None:
+        d = bundle.manifest.dimensions
+        shape = (1, d.layers, d.dim)
+        self._encoder = encoder
+        self._recurrent = recurrent
+        self._rng = np.random.default_rng(seed)
+        self._period = 1.0 / bundle.manifest.latents.rate_hz
+        self._next_step = -math.inf
+        self._scene_embeddings: Float32 = bundle.tensors["scene_embeddings"]
+        # The recurrent step reads and rewrites the same arrays for hours, so a session binds them once.
+        self._feeds: dict[str, Float32] = {
+            name: np.zeros(shape, np.float32) for name in ("w", "base", "delta", "noise")
+        }
+        self._feeds |= {f"h_{group}": np.zeros((1, d.hidden), np.float32) for group in GROUPS}
+        self._feeds["w"][0] = self._feeds["base"][0] = bundle.tensors["w_avg"]
+        self._shown = np.zeros(shape, np.float32)
+        self.embedding: Float32 = np.zeros((1, d.embedding_dim), np.float32)
+        self.resets = 0
+
+    @property
+    def w(self) -> Float32:
+        """The newest latent; rewritten by the next step."""
+        return self._feeds["w"]
+
+    @property
+    def delta(self) -> Float32:
+        """What the encoder heard in the newest window; rewritten by the next step."""
+        return self._feeds["delta"]
+
+    @property
+    def scenes(self) -> Float32:
+        """How much the newest sound is like each of the nine scenes: softmax of its closeness, sums to 1."""
+        closeness = (self._scene_embeddings @ self.embedding[0]) / SCENE_TEMPERATURE
+        likeness = np.exp(closeness - closeness.max())
+        return np.asarray(likeness / likeness.sum(), np.float32)
+
+    def due(self, now: float) -> bool:
+        """Whether a step is due at time `now` (s); asking takes the turn. Missed steps are not made up for."""
+        if now < self._next_step:
+            return False
+        self._next_step = max(self._next_step + self._period, now)
+        return True
+
+    def step(self, mel_window: Float32, base: Float32) -> None:
+        """Hear one mel window `[1, 1, bands, columns]` and move `w` by one step over `base` (`[L, D]` or `[1, L, D]`).
+
+        When the base has moved since the last step, `w` moves with it: a preset's fade is then the straight line that
+        was asked for, and the step sees the distance to its base that it was trained on.
+        """
+        feeds = self._feeds
+        feeds["w"] += base - feeds["base"]
+        feeds["base"][:] = base
+        heard = self._encoder.run({"mel": mel_window})
+        feeds["delta"][:] = heard["delta"]
+        self._rng.standard_normal(dtype=np.float32, out=feeds["noise"])
+        feeds["noise"] *= NOISE_STD
+        moved = self._recurrent.run(feeds)
+        hidden = [moved[f"h_{group}_next"] for group in GROUPS]
+        away = np.abs(moved["w_next"] - feeds["base"]).max()
+        # Written so that a NaN, which is under no limit, counts as broken.
+        sound = away < LIMIT and all(np.isfinite(h).all() for h in (*hidden, heard["embedding"]))
+        if not sound:
+            self._reset()
+            return
+        self.embedding = heard["embedding"].copy()
+        feeds["w"][:] = moved["w_next"]
+        for group, h in zip(GROUPS, hidden, strict=True):
+            feeds[f"h_{group}"][:] = h
+
+    def glide(self, dt: float, smoothing: float, base: Float32) -> Float32:
+        """The latent to show `dt` seconds after the last call, `[1, L, D]`, a new array.
+
+        It approaches the newest `w` with a time constant of 10 ms at `smoothing` 0, 400 ms at 1 and 63 ms halfway. Only
+        the distance to the base glides; the base is followed at once, because its fades have a time of their own.
+        """
+        shortest, longest = GLIDE_S
+        time_constant = shortest * (longest / shortest) ** smoothing
+        goal = self._feeds["w"] - self._feeds["base"]
+        self._shown += (goal - self._shown) * np.float32(-math.expm1(-dt / time_constant))
+        return self._shown + base
+
+    def _reset(self) -> None:
+        self.resets += 1
+        self._feeds["w"][:] = self._feeds["base"]
+        self._feeds["delta"][:] = 0.0
+        for group in GROUPS:
+            self._feeds[f"h_{group}"][:] = 0.0
+
+
+class Crossfade:
+    """A latent on its way to another in a straight line: a preset's base or its anchors. Player thread only."""
+
+    def __init__(self, value: Float32) -> None:
+        self.value = value
+        self._start = self._goal = value
+        self._seconds = self._elapsed = 0.0
+
+    def go(self, goal: Float32, seconds: float) -> None:
+        """Head for `goal` from wherever it is now, arriving in `seconds`; 0 arrives at the next `advance`."""
+        self._start, self._goal = self.value, goal
+        self._seconds, self._elapsed = seconds, 0.0
+
+    def advance(self, dt: float) -> Float32:
+        """Let `dt` seconds pass and return the value; at the end it is the goal itself, bit for bit."""
+        self._elapsed += dt
+        if self._elapsed >= self._seconds:
+            self.value = self._goal
+        else:
+            share = np.float32(self._elapsed / self._seconds)
+            self.value = self._start + share * (self._goal - self._start)
+        return self.value

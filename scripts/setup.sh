@@ -87,9 +87,12 @@ install_on_debian() {
     log=$(mktemp)
     apt-get update -qq </dev/null >>"$log" 2>&1 || true
     apt_install $wanted || for name in $wanted; do apt_install "$name" || refused="${refused:-} $name"; done
-    [ -z "${refused:-}" ] || { tail -n 5 "$log" >&2; say "could not install:$refused; going on without"; }
+    if [ -n "${refused:-}" ]; then
+        grep '^E:' "$log" | sort -u >&2 || true
+        say "could not install:$refused; going on without"
+        unset refused
+    fi
     rm -f "$log"
-    unset refused
 }
 
 system_packages() {

@@ -2,6 +2,6 @@
 
 from engine.latents.blend import SlowLevel, blend, pulse
 from engine.latents.fields import FieldFlow
-from engine.latents.loop import Crossfade, LatentLoop
+from engine.latents.loop import LatentLoop
 
-__all__ = ["Crossfade", "FieldFlow", "LatentLoop", "SlowLevel", "blend", "pulse"]
+__all__ = ["FieldFlow", "LatentLoop", "SlowLevel", "blend", "pulse"]

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from engine.bundle import GROUPS, Groups
 
 Float32 = NDArray[np.float32]
 
@@ -51,23 +50,23 @@ def blend(
     w_t: Float32,
     anchors_offset: Float32 | None,
     w_avg: Float32,
-    groups: Groups,
-    controls: Mapping[str, float],
+    groups: Mapping[str, slice],
+    controls: Mapping[str, Any],
     level: float,
     onset: float,
     slow_level: float = 0.5,
 ) -> Float32:
     """Mix one frame's latent: float32 `[1, L, D]`, a new array.
 
-    `base`, `w_t`, `anchors_offset` (the weighted sum; None: no anchors) and `w_avg` are `[L, D]` or `[1, L, D]`. Of
-    `controls` it reads `sound/weight`, `text/weight`, `reactivity`, `truncation` and `gain/coarse`, `gain/mid`,
-    `gain/fine`. `slow_level` comes from `SlowLevel`; a caller without one gets level against the middle of its range.
+    `base`, `w_t`, `anchors_offset` (the weighted sum; None: no anchors) and `w_avg` are `[L, D]`; `groups` are the
+    layers of each group (`Groups.slices()`). Of `controls` it reads `sound/weight`, `text/weight`, `reactivity`,
+    `truncation`, `gain/coarse`, `gain/mid` and `gain/fine`. `slow_level` comes from `SlowLevel`; without it the level
+    counts against the middle of its range.
     """
-    w = np.subtract(w_t, base, dtype=np.float32).reshape(1, *w_avg.shape[-2:])
+    w = np.subtract(w_t, base, dtype=np.float32)[np.newaxis]
     heard = controls["sound/weight"] * (1.0 + controls["reactivity"] * pulse(level, slow_level, onset))
-    slices = groups.slices()
-    for group in GROUPS:
-        w[:, slices[group]] *= np.float32(heard * controls[f"gain/{group}"])
+    for group, layers in groups.items():
+        w[:, layers] *= np.float32(heard * controls[f"gain/{group}"])
     w += base
     if anchors_offset is not None:
         w += np.float32(controls["text/weight"]) * anchors_offset

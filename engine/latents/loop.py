@@ -28,8 +28,9 @@ GLIDE_S = (0.010, 0.400)  # time constants at smoothing 0 and 1
 class LatentLoop:
     """State of the recurrent latent. Player thread only; nothing here raises on bad numbers.
 
-    `w` `[1, L, D]`, `delta` `[1, L, D]` and `embedding` `[1, E]` are the newest results, float32. `resets` counts steps
-    that were not finite or ran away; each put the latent back onto the base with empty memory.
+    `w` `[L, D]`, `delta` `[L, D]` and `embedding` `[E]` are the newest results, float32 (the batch axis is the graphs'
+    own affair); the next step rewrites them. `resets` counts steps that were not finite or ran away; each put the latent
+    back onto the base with empty memory.
     """
 
     def __init__(self, bundle: Bundle, encoder: Session, recurrent: Session, seed: int = 0) -> None:
@@ -46,25 +47,17 @@ class LatentLoop:
             name: np.zeros(shape, np.float32) for name in ("w", "base", "delta", "noise")
         }
         self._feeds |= {f"h_{group}": np.zeros((1, d.hidden), np.float32) for group in GROUPS}
-        self._feeds["w"][0] = self._feeds["base"][0] = bundle.tensors["w_avg"]
-        self._shown = np.zeros(shape, np.float32)
-        self.embedding: Float32 = np.zeros((1, d.embedding_dim), np.float32)
+        self._feeds["w"][:] = self._feeds["base"][:] = bundle.tensors["w_avg"]
+        self._shown = np.zeros((d.layers, d.dim), np.float32)
+        self.w: Float32 = self._feeds["w"][0]
+        self.delta: Float32 = self._feeds["delta"][0]
+        self.embedding: Float32 = np.zeros(d.embedding_dim, np.float32)
         self.resets = 0
-
-    @property
-    def w(self) -> Float32:
-        """The newest latent; rewritten by the next step."""
-        return self._feeds["w"]
-
-    @property
-    def delta(self) -> Float32:
-        """What the encoder heard in the newest window; rewritten by the next step."""
-        return self._feeds["delta"]
 
     @property
     def scenes(self) -> Float32:
         """How much the newest sound is like each of the nine scenes: softmax of its closeness, sums to 1."""
-        closeness = (self._scene_embeddings @ self.embedding[0]) / SCENE_TEMPERATURE
+        closeness = (self._scene_embeddings @ self.embedding) / SCENE_TEMPERATURE
         likeness = np.exp(closeness - closeness.max())
         return np.asarray(likeness / likeness.sum(), np.float32)
 
@@ -76,7 +69,7 @@ class LatentLoop:
         return True
 
     def step(self, mel_window: Float32, base: Float32) -> None:
-        """Hear one mel window `[1, 1, bands, columns]` and move `w` by one step over `base` (`[L, D]` or `[1, L, D]`).
+        """Hear one mel window `[1, 1, bands, columns]` and move `w` by one step over `base` `[L, D]`.
 
         When the base has moved since the last step, `w` moves with it: a preset's fade is then the straight line that
         was asked for, and the step sees the distance to its base that it was trained on.
@@ -96,20 +89,20 @@ class LatentLoop:
         if not sound:
             self._reset()
             return
-        self.embedding = heard["embedding"].copy()
+        self.embedding[:] = heard["embedding"][0]
         feeds["w"][:] = moved["w_next"]
         for group, h in zip(GROUPS, hidden, strict=True):
             feeds[f"h_{group}"][:] = h
 
     def glide(self, dt: float, smoothing: float, base: Float32) -> Float32:
-        """The latent to show `dt` seconds after the last call, `[1, L, D]`, a new array.
+        """The latent to show `dt` seconds after the last call, `[L, D]`, a new array.
 
         It approaches the newest `w` with a time constant of 10 ms at `smoothing` 0, 400 ms at 1 and 63 ms halfway. Only
         the distance to the base glides; the base is followed at once, because its fades have a time of their own.
         """
         shortest, longest = GLIDE_S
         time_constant = shortest * (longest / shortest) ** smoothing
-        goal = self._feeds["w"] - self._feeds["base"]
+        goal = self.w - self._feeds["base"][0]
         self._shown += (goal - self._shown) * np.float32(-math.expm1(-dt / time_constant))
         return self._shown + base
 
@@ -119,27 +112,3 @@ class LatentLoop:
         self._feeds["delta"][:] = 0.0
         for group in GROUPS:
             self._feeds[f"h_{group}"][:] = 0.0
-
-
-class Crossfade:
-    """A latent on its way to another in a straight line: a preset's base or its anchors. Player thread only."""
-
-    def __init__(self, value: Float32) -> None:
-        self.value = value
-        self._start = self._goal = value
-        self._seconds = self._elapsed = 0.0
-
-    def go(self, goal: Float32, seconds: float) -> None:
-        """Head for `goal` from wherever it is now, arriving in `seconds`; 0 arrives at the next `advance`."""
-        self._start, self._goal = self.value, goal
-        self._seconds, self._elapsed = seconds, 0.0
-
-    def advance(self, dt: float) -> Float32:
-        """Let `dt` seconds pass and return the value; at the end it is the goal itself, bit for bit."""
-        self._elapsed += dt
-        if self._elapsed >= self._seconds:
-            self.value = self._goal
-        else:
-            share = np.float32(self._elapsed / self._seconds)
-            self.value = self._start + share * (self._goal - self._start)
-        return self.value

@@ -54,7 +54,3 @@ class StageView(Protocol):
 
     def newest_frame(self) -> Frame | None:
         """The newest picture since the last call, or None when there is no newer one (keep showing the last)."""
-
-    def present(self, frame: Frame) -> Any:
-        """The picture the audience sees: `frame.rgba` through freeze, blackout, test card and master fade;
-        uint8 RGBA [H, W, 4]. Call it for every repaint, also when `newest_frame` gave None."""

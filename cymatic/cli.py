@@ -1,0 +1,42 @@
+"""The command line. Only the chosen subcommand is imported: a module with `add_parser(subparsers)` and `run(args)`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from cymatic import __version__
+from engine.errors import CymaticError
+
+COMMANDS = {
+    "live": "listen and paint: microphone, demo soundscape or a sound file",
+    "devices": "list the microphones",
+    "presets": "list, show and check presets",
+    "train": "train a bundle, every stage from world to export",
+    "world": "look at the synthetic landscape world",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit code: 0, or 2 after one line on standard error."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(
+        prog="cymatic", description="Listens to a live microphone, understands what it hears, and paints it."
+    )
+    parser.add_argument("--version", action="version", version=f"cymatic {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((argument for argument in argv if argument in COMMANDS), None)
+    for name, help_line in COMMANDS.items():
+        if name == chosen:
+            module = importlib.import_module(f"cymatic.{name}")
+            module.add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=help_line)
+    args = parser.parse_args(argv)
+    try:
+        return int(module.run(args))
+    except CymaticError as error:
+        print(f"cymatic: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,112 @@
+"""The engine process: `python -m engine`, started by `engine.supervisor` and by nobody else.
+
+One line of JSON on standard input says what to play (`Options`); after it the input stays open as the lifeline. Its end
+means stop, so whatever becomes of the stage, no engine is left behind. Everything else crosses in shared memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.errors import AudioError, CymaticError
+from engine.links import Links
+
+if TYPE_CHECKING:
+    from engine.audio.sources import Source
+
+STOP_S = 1.0
+"""After the lifeline's end the process is gone within this time, even when a driver holds its main thread."""
+GRAPHS = ("generator", "mapping", "encoder", "recurrent")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the stage asks of its engine. `links` are the names of the shared memory."""
+
+    bundle: str
+    source: str
+    device: str | None
+    runtime: str
+    fps: float | None
+    threads: int | None
+    links: dict[str, str]
+
+
+def main() -> int:
+    """Plays until the lifeline ends. Exit code 2 after an error that the status channel tells in one line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches both processes; the stage decides
+    faulthandler.enable()
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    options = Options(**json.loads(sys.stdin.buffer.readline()))
+    stop = threading.Event()
+    threading.Thread(target=_watch_lifeline, args=(stop,), name="lifeline", daemon=True).start()
+    try:
+        links = Links.attach(options.links)
+    except FileNotFoundError:
+        return 0  # the stage has gone already
+    with contextlib.closing(links):
+        links.status.put({"state": "loading"})
+        try:
+            _play(options, links, stop)
+        except CymaticError as error:
+            links.status.put({"state": "error", "error": str(error), "fatal": True})
+            return 2
+    return 0
+
+
+def _play(options: Options, links: Links, stop: threading.Event) -> None:
+    """Opens everything, plays until `stop`, closes everything. `CymaticError` when something cannot be opened."""
+    from engine.bundle import load_bundle
+    from engine.player import Player
+    from engine.runtime.choose import choose_runtime
+    from engine.runtime.session import open_graph
+
+    bundle = load_bundle(options.bundle)
+    with contextlib.ExitStack() as opened:
+        source, events = _open_source(options.source, options.device)
+        opened.callback(source.stop)
+        choices = choose_runtime(bundle, options.runtime, options.threads)
+        sessions = {}
+        for name in GRAPHS:
+            choice = choices[name]
+            session = open_graph(bundle, name, choice.runtime, choice.precision, options.threads)
+            opened.callback(session.close)
+            sessions[name] = session
+        Player(bundle, sessions, source, links, options.fps, events).run(stop)
+
+
+def _open_source(kind: str, device: str | None) -> tuple[Source, tuple[str, ...]]:
+    """The started source, and what to say about it. A microphone that nobody named may be missing: then the demo plays."""
+    from engine.audio.sources import open_source
+
+    try:
+        source = open_source(kind, device)
+        source.start()
+        return source, ()
+    except AudioError as error:
+        if kind != "mic" or device is not None:
+            raise
+        source = open_source("demo")
+        source.start()
+        return source, (f"playing the built-in demo: {error}",)
+
+
+def _watch_lifeline(stop: threading.Event) -> None:
+    while os.read(0, 1024):
+        pass
+    stop.set()
+    threading.Event().wait(STOP_S)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""All that the two processes share: one frame slot and three latest-value channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from engine.channel import LatestValue
+from engine.slot import FrameSlot
+
+PRESET_BYTES = 4 << 20
+"""Room for two vectors of W+ as JSON text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """One side's ends. The stage creates and unlinks them, an engine attaches and lets go.
+
+    slot       engine → stage  pictures
+    status     engine → stage  ten times a second
+    controls   stage → engine  `{"controls": {name: value}}` when a value has changed
+    preset     stage → engine  `{"serial", "name", "base", "offset", "fade_s"}` when a preset is called; apart from
+                               the controls, since its vectors are long and a fader moves sixty times a second
+    """
+
+    slot: FrameSlot
+    controls: LatestValue
+    preset: LatestValue
+    status: LatestValue
+
+    @classmethod
+    def create(cls, height: int, width: int) -> Self:
+        """New links for pictures of height × width."""
+        slot = FrameSlot.create(height, width)
+        return cls(slot, LatestValue.create(), LatestValue.create(PRESET_BYTES), LatestValue.create())
+
+    @classmethod
+    def attach(cls, names: Mapping[str, str]) -> Self:
+        """The other process's links by their names. FileNotFoundError when they are gone."""
+        return cls(
+            FrameSlot.attach(names["slot"]),
+            LatestValue.attach(names["controls"]),
+            LatestValue.attach(names["preset"]),
+            LatestValue.attach(names["status"]),
+        )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What `attach` needs."""
+        return {
+            "slot": self.slot.name,
+            "controls": self.controls.name,
+            "preset": self.preset.name,
+            "status": self.status.name,
+        }
+
+    def close(self) -> None:
+        """Lets go of all of it; the creator also unlinks it."""
+        for link in (self.slot, self.controls, self.preset, self.status):
+            link.close()

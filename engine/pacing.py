@@ -1,0 +1,78 @@
+"""When the next frame is due: a steady beat that drops what it cannot reach and never queues."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+FULL_FPS = 60.0
+HALF_FPS = 30.0
+BUDGET = 0.8
+"""Share of a frame's period that its work may take (p95) before the machine counts as too slow for that rate."""
+MEASURED = 16
+"""Frames that are made one after the other, unpaced, before the rate is chosen."""
+WARM_UP = 4
+
+
+class Pacer:
+    """Beats at `fps`; when that is None, the first frames are made as fast as they come and then decide the rate.
+
+    `begin` before a frame, `end` after it, `wait` for the next one. One thread. `clock` and its seconds are
+    `time.perf_counter`; tests pass their own.
+    """
+
+    def __init__(
+        self,
+        fps: float | None,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.fps = fps
+        self.late_frames = 0
+        """Frames that were finished later than a period after they were due."""
+        self._clock = clock
+        self._sleep = sleep
+        self._work_s: list[float] = []
+        self._started = 0.0
+        self._due: float | None = None
+
+    def begin(self) -> float:
+        """The time at which this frame's work begins."""
+        self._started = self._clock()
+        if self._due is None:
+            self._due = self._started
+        return self._started
+
+    def end(self) -> str | None:
+        """Takes note of a finished frame. Returns a line when the rate has just been chosen, else None."""
+        now = self._clock()
+        if self.fps is None:
+            self._work_s.append(now - self._started)
+            if len(self._work_s) < MEASURED + WARM_UP:
+                return None
+            p95 = float(np.percentile(self._work_s[WARM_UP:], 95))
+            self.fps = choose_fps(p95)
+            self._due = now
+            return f"{self.fps:g} frames/s: a frame takes {1000 * p95:.1f} ms (p95)"
+        assert self._due is not None
+        period = 1.0 / self.fps
+        if now > self._due + period:
+            self.late_frames += 1
+            self._due = now  # begin afresh here: the frames in between are dropped, not caught up with
+        else:
+            self._due += period
+        return None
+
+    def wait(self) -> None:
+        """Sleeps until the next frame is due: never longer than a period."""
+        if self.fps is not None and self._due is not None:
+            left = self._due - self._clock()
+            if left > 0.0:
+                self._sleep(left)
+
+
+def choose_fps(p95_work_s: float) -> float:
+    """The display rate that a machine holds which needs `p95_work_s` seconds of work for nearly every frame."""
+    return FULL_FPS if p95_work_s <= BUDGET / FULL_FPS else HALF_FPS

@@ -1,0 +1,206 @@
+"""`cymatic presets`: list, show and check presets, and make new ones out of words."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import ControlError, PresetError
+
+if TYPE_CHECKING:
+    from engine.bundle import Bundle
+    from presets.recipe import Recipe
+    from presets.schema import Preset
+    from presets.store import PresetStore
+    from presets.text import TextEncoder
+
+__all__ = ["add_parser", "run"]
+
+DEFAULT_BUNDLE = "landscape"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Add the subcommand to the command line."""
+    parser = subparsers.add_parser(
+        "presets",
+        help="list, show, check and make presets",
+        description="List, show and check presets, and make new ones out of words.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    listing = actions.add_parser("list", help="every preset with its description, in the order of /cymatic/preset/next")
+    show = actions.add_parser("show", help="what a preset is made of")
+    show.add_argument("name", metavar="NAME")
+
+    check = actions.add_parser("check", help="read every preset file and say what is wrong with it")
+    check.add_argument("--bundle", metavar="NAME|PATH", help="also check that the presets fit this bundle")
+
+    new = actions.add_parser(
+        "new",
+        help="make a preset out of words",
+        description="Make a preset. Words are embedded now, so that a show needs no text model.",
+    )
+    new.add_argument("name", metavar="NAME", help="lower-case words joined by '-'")
+    new.add_argument("--text", nargs=2, action="append", default=[], metavar=("WORDS", "WEIGHT"),
+                     help="words that pull at the picture and how hard, 1 is natural; may be given again")  # fmt: skip
+    new.add_argument("--seed", type=int, default=0, help="number of the calm landscape to begin from")
+    new.add_argument("--set", action="append", default=[], metavar="CONTROL=VALUE", dest="controls",
+                     help="a control of the look, e.g. speed=0.5; may be given again")  # fmt: skip
+    new.add_argument("--description", default="", help="one line for the list")
+    new.add_argument("--fade", type=float, default=3.0, metavar="SECONDS", help="crossfade to this preset")
+    new.add_argument("--replace", action="store_true", help="replace a preset of that name")
+
+    build = actions.add_parser("build-library", help="make the shipped presets again, for a newly trained bundle")
+
+    for action in (new, build):
+        action.add_argument(
+            "--bundle", default=DEFAULT_BUNDLE, metavar="NAME|PATH", help="the bundle whose words count"
+        )
+    for action in (listing, show, check, new, build):
+        action.add_argument("--folder", type=Path, metavar="DIR", help="use the presets in this folder only")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked for; `PresetError`, `ControlError` or `BundleError` for what cannot be done."""
+    actions = {"list": _list, "show": _show, "check": _check, "new": _new, "build-library": _build_library}
+    actions[args.action](args)
+    return 0
+
+
+def _list(args: argparse.Namespace) -> None:
+    store = _store(args.folder)
+    names = store.names()
+    if not names:
+        _say("no preset found; make one with `cymatic presets new`")
+        return
+    width = max(map(len, names))
+    for position, name in enumerate(names, 1):
+        _say(f"{position:>3}  {name:<{width}}  {store.load(name).description}".rstrip())
+
+
+def _show(args: argparse.Namespace) -> None:
+    for line in _lines(_store(args.folder).load(args.name)):
+        _say(line)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from presets.compose import compose, needs_encoder
+    from presets.store import read_preset
+
+    checked = _store(args.folder).check()
+    bundle = _bundle(args.bundle) if args.bundle else None
+    bad = 0
+    for path, problem in checked:
+        note = ""
+        if problem is None and bundle is not None:
+            preset = read_preset(path)
+            try:
+                if needs_encoder(preset, bundle):
+                    note = "; its words will be embedded again for this bundle"
+                    with _encoder(bundle) as encode:
+                        compose(preset, bundle, 0, encode=encode)
+                else:
+                    compose(preset, bundle, 0)
+            except PresetError as error:
+                problem = str(error)
+        bad += problem is not None
+        _say(problem or f"good: {path.name.removesuffix('.json')}{note}")
+    if bad:
+        raise PresetError(f"{bad} of {len(checked)} presets cannot be used, see above")
+
+
+def _new(args: argparse.Namespace) -> None:
+    from presets.recipe import Recipe
+    from presets.store import PresetStore, user_folder
+
+    store = PresetStore([args.folder or user_folder()])
+    if not args.replace and args.name in store.names():
+        raise PresetError(f"there is a preset {args.name!r} already: choose another name, or give --replace")
+    texts = tuple((words, _number(weight, f"--text {words!r}")) for words, weight in args.text)
+    controls = dict(_assignment(text) for text in args.controls)
+    recipe = Recipe(args.name, args.description, texts, args.seed, controls, args.fade)
+    with _encoder(bundle := _bundle(args.bundle)) as encode:
+        _save(recipe, store, bundle, encode)
+
+
+def _build_library(args: argparse.Namespace) -> None:
+    from presets.shipped import LIBRARY
+    from presets.store import SHIPPED, PresetStore
+
+    store = PresetStore([args.folder or SHIPPED])
+    with _encoder(bundle := _bundle(args.bundle)) as encode:
+        for recipe in LIBRARY:
+            _save(recipe, store, bundle, encode, backup=False)
+
+
+def _save(recipe: Recipe, store: PresetStore, bundle: Bundle, encode: TextEncoder, backup: bool = True) -> None:
+    path = store.save(recipe.build(encode, bundle.manifest.graphs["text"].sha256), backup=backup)
+    for words, _ in recipe.texts:
+        if ignored := encode(words).ignored:
+            _say(f"{recipe.name}: this bundle does not know or cannot fit: {', '.join(ignored)}")
+    _say(f"wrote {path}")
+
+
+def _lines(preset: Preset) -> Iterator[str]:
+    from presets.schema import Seed
+
+    yield f"{preset.name}: {preset.description}".rstrip(": ")
+    yield f"base      {f'seed {preset.base.seed}' if isinstance(preset.base, Seed) else 'a stored latent'}"
+    yield f"fade      {preset.fade_s:g} s"
+    for anchor in preset.anchors:
+        yield f"{anchor.kind:<9} {anchor.weight:+.2f}  {anchor.source}"
+    for name, value in preset.controls.items():
+        yield f"control   {name} {value:g}"
+
+
+def _store(folder: Path | None) -> PresetStore:
+    from presets.store import PresetStore
+
+    if folder is None:
+        return PresetStore.standard()
+    if not folder.is_dir():
+        raise PresetError(f"--folder {folder} is not a folder")
+    return PresetStore([folder])
+
+
+def _bundle(name: str) -> Bundle:
+    from engine.bundle import find_bundle, load_bundle
+
+    return load_bundle(find_bundle(name))
+
+
+@contextmanager
+def _encoder(bundle: Bundle) -> Iterator[TextEncoder]:
+    """The bundle's text encoder; its graph is open inside the `with` block."""
+    from engine.runtime import open_session
+    from presets.text import text_encoder
+
+    session = open_session(bundle.graph_path("text"))
+    try:
+        yield text_encoder(session, bundle.manifest.text)
+    finally:
+        session.close()
+
+
+def _assignment(text: str) -> tuple[str, float]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ControlError(f"--set {text!r}: wants CONTROL=VALUE, such as speed=0.5")
+    return name.strip(), _number(value, f"--set {name}")
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ControlError(f"{what}: wants a number, not {text!r}") from None
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")

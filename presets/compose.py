@@ -1,0 +1,72 @@
+"""From a preset to what the engine is told of it: the `preset` part of the control snapshot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.bundle import Bundle
+from engine.errors import PresetError
+from presets.schema import Anchor, Preset, Vector, as_array
+from presets.text import TextEncoder
+
+# The graph that makes an anchor of each kind; no bundle has an image graph yet.
+_GRAPHS = {"text": "text", "sound": "encoder", "image": "image"}
+
+
+def compose(
+    preset: Preset, bundle: Bundle, serial: int, fade_s: float | None = None, encode: TextEncoder | None = None
+) -> dict[str, Any]:
+    """`{"serial", "name", "base", "offset", "fade_s"}` for the engine, plain JSON values.
+
+    `offset` = Σ weightᵢ·offsetᵢ, `[L][D]`, or None without anchors. `fade_s` None takes the preset's own time.
+    Words embedded by another bundle's text graph are embedded again by `encode`. Raises `PresetError`, one line, if
+    the preset does not fit the bundle: another layout, or a sound or image that another bundle's graph has heard or
+    seen.
+    """
+    shape = bundle.manifest.latents.layers, bundle.manifest.latents.dim
+    if isinstance(preset.base, Vector):
+        _check_shape(preset, "base.w_plus", as_array(preset.base.w_plus), shape)
+    offset: NDArray[np.float32] | None = None
+    for number, anchor in enumerate(preset.anchors):
+        pull = _offset(preset, anchor, bundle, encode)
+        _check_shape(preset, f"anchors.{number}.offset", pull, shape)
+        weighted = np.float32(anchor.weight) * pull
+        offset = weighted if offset is None else offset + weighted
+    return {
+        "serial": serial,
+        "name": preset.name,
+        "base": preset.base.model_dump(mode="json"),
+        "offset": None if offset is None else offset.tolist(),
+        "fade_s": preset.fade_s if fade_s is None else fade_s,
+    }
+
+
+def needs_encoder(preset: Preset, bundle: Bundle) -> bool:
+    """True if some of the preset's words were embedded by another bundle, so that `compose` needs `encode`."""
+    return any(anchor.kind == "text" and anchor.bundle != _graph_hash(bundle, "text") for anchor in preset.anchors)
+
+
+def _offset(preset: Preset, anchor: Anchor, bundle: Bundle, encode: TextEncoder | None) -> NDArray[np.float32]:
+    if anchor.bundle == _graph_hash(bundle, _GRAPHS[anchor.kind]):
+        return as_array(anchor.offset)
+    if anchor.kind == "text" and encode is not None:
+        return encode(anchor.source).delta
+    raise PresetError(
+        f"preset {preset.name!r}: its {anchor.kind} {anchor.source!r} was made with another bundle than "
+        f"{bundle.manifest.name!r}; make the preset again with this one"
+    )
+
+
+def _graph_hash(bundle: Bundle, graph: str) -> str | None:
+    spec = bundle.manifest.graphs.get(graph)
+    return spec.sha256 if spec else None
+
+
+def _check_shape(preset: Preset, where: str, array: NDArray[np.float32], shape: tuple[int, int]) -> None:
+    if array.shape != shape:
+        raise PresetError(
+            f"preset {preset.name!r} does not fit this bundle: {where} is {list(array.shape)}, not {list(shape)}"
+        )

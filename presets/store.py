@@ -1,0 +1,136 @@
+"""Presets as files: one JSON a preset, found by name in a few folders; a crash while saving leaves the old or the new.
+
+A preset's file is `NAME.json`; beside it `NAME.json.bak` keeps the last good one that a save has replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from engine.errors import PresetError
+from presets.schema import NAME_RULE, Preset, describe, is_name
+
+SHIPPED = Path(__file__).parent / "library"
+MAX_BYTES = 8 << 20
+_SUFFIX = ".json"
+
+
+def user_folder() -> Path:
+    """The user's own presets, in the platform's data folder."""
+    import platformdirs
+
+    return platformdirs.user_data_path("cymatic", appauthor=False) / "presets"
+
+
+class PresetStore:
+    """Presets in `folders`, later ones first: a preset of the user hides a shipped one of its name.
+
+    Saves go to the last folder. Holds no state, so that a file changed by hand is seen at the next load.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = tuple(folders)
+
+    @classmethod
+    def standard(cls) -> PresetStore:
+        """The shipped library, and the user's folder above it."""
+        return cls((SHIPPED, user_folder()))
+
+    def names(self) -> list[str]:
+        """Names of all presets that can be loaded, sorted: the order of `preset/next` and of positions."""
+        return sorted({path.name.removesuffix(_SUFFIX) for path, problem in self.check() if problem is None})
+
+    def check(self) -> list[tuple[Path, str | None]]:
+        """Every preset file that is not hidden by another, by name, with what is wrong with it, or None."""
+        found: dict[str, Path] = {}
+        for folder in self._folders:
+            for path in folder.glob("*" + _SUFFIX):
+                found[path.name] = path
+        return [(path, _problem(path)) for _, path in sorted(found.items())]
+
+    def load(self, name: str) -> Preset:
+        """The preset of that name. Raises `PresetError`, one line: no such name, or a file that cannot be used."""
+        if is_name(name):
+            for folder in reversed(self._folders):
+                path = folder / (name + _SUFFIX)
+                if os.path.lexists(path):
+                    return read_preset(path)
+        known = ", ".join(self.names()) or "none"
+        raise PresetError(f"there is no preset {name[:60]!r}; there are {known}")
+
+    def save(self, preset: Preset, backup: bool = True) -> Path:
+        """Write to the last folder; with `backup` the good file that was there stays as `.bak`. Raises `PresetError`.
+
+        Atomic: whatever goes wrong on the way, the file under that name is the old one or the new one.
+        """
+        if not is_name(preset.name):  # a copy made without validation could hold anything
+            raise PresetError(f"cannot save preset {preset.name[:60]!r}: {NAME_RULE}")
+        path = self._folders[-1] / (preset.name + _SUFFIX)
+        data = _to_json(preset)
+        if len(data) > MAX_BYTES:
+            raise PresetError(f"cannot save preset {preset.name!r}: {len(data) >> 20} MiB is too large")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if backup and path.exists() and _problem(path) is None:
+                _write(path.with_name(path.name + ".bak"), path.read_bytes())
+            _write(path, data)
+        except OSError as error:
+            raise PresetError(f"cannot save preset {preset.name!r} to {path}: {error.strerror or error}") from error
+        return path
+
+
+def read_preset(path: Path) -> Preset:
+    """A preset from its file. Raises `PresetError`, one line that says which file and which key."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise PresetError(f"preset {path} is larger than {MAX_BYTES >> 20} MiB")
+        preset = Preset.model_validate_json(data)
+    except OSError as error:
+        raise PresetError(f"preset {path} cannot be read: {error.strerror or error}") from None
+    except ValidationError as error:
+        raise PresetError(f"preset {path} cannot be used: {describe(error)}{_rescue(path)}") from None
+    if path.name != preset.name + _SUFFIX:
+        raise PresetError(f"preset {path} calls itself {preset.name!r}: file and name must agree")
+    return preset
+
+
+def _to_json(preset: Preset) -> bytes:
+    """One line a field: what a person edits can be read, what only a machine reads does not fill a thousand lines."""
+    fields = preset.model_dump(mode="json").items()
+    lines = (f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields)
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        read_preset(path)
+    except PresetError as error:
+        return str(error)
+    return None
+
+
+def _rescue(path: Path) -> str:
+    backup = path.with_name(path.name + ".bak")
+    return f" (the last good one is {backup.name} beside it)" if backup.exists() else ""
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes it private; presets are there to be shared
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

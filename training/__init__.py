@@ -1,1 +1,1 @@
-"""Teaches the bundle: world, networks, losses and stages."""
+"""Everything that learns: the synthetic world, the networks, one file a training stage, evaluation."""

@@ -1,0 +1,162 @@
+"""Stage: the generator. Taught by the world's factors and fields, growing in size, adversarial last for crispness."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from training.losses import discriminator_loss, generator_loss, r1_penalty, teach_loss
+from training.networks.discriminators import ImageDiscriminator
+from training.networks.stylegan2 import Generator
+from training.pictures import FieldTiles, WorldPictures
+from training.run import Ema, Run, grad_norm, seeded
+from training.scales import Phase, Scale
+from training.world import factors
+
+LEARNING_RATE = 2.5e-3
+FLOOR = 0.08  # the cosine ends at this share of the start
+EMA_DECAY = 0.998
+SAVE_EVERY_S = 90.0
+R1_EVERY, R1_WEIGHT = 16, 5.0
+ADVERSARIAL_WEIGHT = 0.05
+
+
+def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
+    """Run or resume the stage; returns the averaged generator with `w_avg` set."""
+    torch.manual_seed(scale.seed)
+    generator = Generator(scale.generator).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(generator.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
+    ema = Ema(generator, EMA_DECAY)
+    done = 0
+    if state := run.load("generator"):
+        generator.load_state_dict(state["generator"])
+        ema.shadow = state["ema"]
+        optimiser.load_state_dict(state["optimiser"])
+        done = int(state["step"])
+    total = sum(phase.images // phase.batch for phase in scale.phases)
+
+    def save(step: int) -> None:
+        run.save("generator", {"generator": generator.state_dict(), "ema": ema.shadow, "optimiser": optimiser.state_dict(), "step": step})
+
+    tiles = FieldTiles(scale.generator.size)
+    first = 0
+    with tqdm(total=total, initial=min(done, total), desc="generator", disable=not progress) as bar:
+        for phase in scale.phases:
+            last = first + phase.images // phase.batch
+            if done < last:
+                _phase(run, scale, phase, generator, optimiser, ema, tiles, range(max(done, first), last), first, total, bar, save)
+            first = last
+    if scale.adversarial_steps:
+        _adversarial(run, scale, generator, optimiser, ema, tiles, max(0, done - total), total, progress, save)
+    generator.load_state_dict(ema.shadow)
+    with torch.no_grad():
+        sample = factors.draw(4096, seeded(scale.seed, 21), calm=1.0)
+        generator.w_avg.copy_(generator.mapping(sample).mean(0))
+    return generator.eval().requires_grad_(False)
+
+
+def _phase(
+    run: Run, scale: Scale, phase: Phase, generator: Generator, optimiser: torch.optim.Optimizer, ema: Ema, tiles: FieldTiles,
+    steps: range, first: int, total: int, bar: tqdm, save,
+) -> None:  # fmt: skip
+    height = generator.size_at(phase.depth)[0]
+    pictures = WorldPictures(tiles, height, batch=phase.batch, reuse=phase.reuse, seed=scale.seed * 1000 + phase.depth)
+    if first > 0:
+        # W is settled by the first phase. Frozen, it stays the space that the inversion encoders learn, while size grows.
+        generator.mapping.load_state_dict({name[8:]: v for name, v in ema.shadow.items() if name.startswith("mapping.")})
+    generator.mapping.requires_grad_(first == 0)
+    saved, smooth = time.monotonic(), None
+    for step in steps:
+        rate = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / total))
+        for group in optimiser.param_groups:
+            group["lr"] = LEARNING_RATE * rate * min(1.0, (step + 1) / 100)
+        vectors, fields, real = pictures.step(step - first)
+        fields = fields.contiguous(memory_format=torch.channels_last)
+        fake = generator(generator.broadcast(generator.mapping(vectors)), fields, phase.depth)
+        loss = teach_loss(fake, real)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm(generator.parameters(), 1.0)
+        optimiser.step()
+        ema.update(generator, step)
+        value = float(loss)
+        smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
+        bar.set_postfix(depth=phase.depth, loss=f"{smooth:.4f}", refresh=False)
+        bar.update()
+        if step % 50 == 0:
+            run.log("generator", step=step, depth=phase.depth, loss=smooth, lr=optimiser.param_groups[0]["lr"])
+        if time.monotonic() - saved > SAVE_EVERY_S or step == steps.stop - 1:
+            save(step + 1)
+            sheet(run, generator, ema, tiles, phase.depth, scale.seed, f"generator-{step + 1:06d}")
+            saved = time.monotonic()
+
+
+def _adversarial(
+    run: Run, scale: Scale, generator: Generator, optimiser: torch.optim.Optimizer, ema: Ema, tiles: FieldTiles,
+    start: int, taught: int, progress: bool, save,
+) -> None:  # fmt: skip
+    """Non-saturating loss with R1 on top of the teaching loss, at the last phase's size; only texture is left to win."""
+    phase = scale.phases[-1]
+    pictures = WorldPictures(
+        tiles, generator.size_at(phase.depth)[0], batch=phase.batch, reuse=phase.reuse, seed=scale.seed * 1000 + 99
+    )
+    critic = ImageDiscriminator()
+    critic_optimiser = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.0, 0.99))
+    if state := run.load("generator-critic"):
+        critic.load_state_dict(state["critic"])
+        critic_optimiser.load_state_dict(state["optimiser"])
+    for group in optimiser.param_groups:
+        group["lr"] = LEARNING_RATE * FLOOR
+    for step in tqdm(range(start, scale.adversarial_steps), desc="adversarial", disable=not progress):
+        vectors, fields, real = pictures.step(step)
+        fake = generator(generator.broadcast(generator.mapping(vectors)), fields, phase.depth)
+        penalise = step % R1_EVERY == 0
+        real.requires_grad_(penalise)
+        scores = critic(real)
+        critic_loss = discriminator_loss(scores, critic(fake.detach()))
+        total = critic_loss + (R1_EVERY * 0.5 * R1_WEIGHT * r1_penalty(scores, real) if penalise else 0.0)
+        critic_optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        critic_optimiser.step()
+        critic.requires_grad_(False)
+        loss = teach_loss(fake, real.detach()) + ADVERSARIAL_WEIGHT * generator_loss(critic(fake))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm(generator.parameters(), 1.0)
+        optimiser.step()
+        critic.requires_grad_(True)
+        ema.update(generator, taught + step)
+        if step % 25 == 0 or step == scale.adversarial_steps - 1:
+            run.log("adversarial", step=step, loss=float(loss), critic=float(critic_loss))
+            save(taught + step + 1)
+            run.save("generator-critic", {"critic": critic.state_dict(), "optimiser": critic_optimiser.state_dict()})
+    sheet(run, generator, ema, tiles, phase.depth, scale.seed, "generator-adversarial")
+
+
+@torch.no_grad()
+def sheet(run: Run, network: nn.Module, ema: Ema, tiles: FieldTiles, depth: int, seed: int, name: str) -> None:
+    """Odd rows the world, even rows the generator (averaged weights), the nine scenes and a calm one, unseen draws."""
+    averaged = Generator(network.config)
+    averaged.load_state_dict(ema.shadow)
+    averaged.eval()
+    height = averaged.size_at(depth)[0]
+    pictures = WorldPictures(tiles, height, batch=1, reuse=1, seed=seed + 5_000_000, capacity=1)
+    rows: list[torch.Tensor] = []
+    for row in range(2):
+        real, fake = [], []
+        for column in range(5):
+            vector, fields, _ = pictures.step(row * 5 + column)
+            vector[:, factors.SCENE_SLICE] = 0
+            if (scene := row * 5 + column) < len(factors.SCENES):
+                vector[:, factors.SCENE_SLICE.start + scene] = 0.85
+                vector[:, factors.INDEX["flash"]] = 1.2
+            from training.world.picture import render
+
+            real.append(render(vector, fields)[0])
+            fake.append(averaged(averaged.broadcast(averaged.mapping(vector)), fields, depth)[0] / 2 + 0.5)
+        rows += real + fake
+    run.sheet(name, torch.stack(rows), 5)

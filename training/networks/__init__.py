@@ -1,0 +1,1 @@
+"""The networks: StyleGAN, inversion encoders, recurrent step, joint embedding, discriminators."""

@@ -1,0 +1,230 @@
+"""A light StyleGAN2 that paints 16:9 and takes the world's fields as its noise.
+
+After Karras et al., *Analyzing and Improving the Image Quality of StyleGAN* (CVPR 2020), with four changes, each measured
+to matter for teaching on a small machine:
+
+- the learned constant is 9×16, so everything above it is 16:9;
+- modulation scales the *activations* around a convolution with static weights (exact, since demodulation only needs Σ W²),
+  which every runtime can prepack;
+- the noise inputs are the world's scrolling fields, concatenated before each block's second convolution, so that a style can
+  turn rain on or off;
+- *placed* features: anchors whose position and size come from `w` (the idea of StyleGAN3's Fourier input, whose transform
+  comes from `w`) tell every resolution where the horizon, sun or bolt stands.
+
+The last grid is half the picture's size; a 1×1 head reads the fields at full size through a space-to-depth shuffle and
+writes the picture through the inverse one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorConfig:
+    """Dimensions, saved with the weights so that a checkpoint rebuilds its own network."""
+
+    start: tuple[int, int] = (9, 16)
+    channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # one entry a grid, 9×16 upwards
+    head: int = 48
+    dim: int = 64
+    fields: int = 16
+    factors: int = 26
+    anchors: int = 8
+    top_anchors: int = 4  # how many of them reach the two finest grids
+    mapping: int = 128
+
+    @property
+    def grids(self) -> list[tuple[int, int]]:
+        return [(self.start[0] << i, self.start[1] << i) for i in range(len(self.channels))]
+
+    @property
+    def layers(self) -> int:
+        """L of `w_plus [B, L, D]`: one style a modulated convolution, the head's two share the last one."""
+        return 2 * len(self.channels)
+
+    @property
+    def groups(self) -> dict[str, tuple[int, int]]:
+        """Coarse, mid and fine layers: 0-2, 3-5 and the rest (the paper's Fig. 5)."""
+        return {"coarse": (0, 3), "mid": (3, 6), "fine": (6, self.layers)}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return (self.grids[-1][0] * 2, self.grids[-1][1] * 2)
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+class Mapping(nn.Module):
+    """Factors `[B, factors]` → `w [B, D]`: a linear map, so that directions add, plus a small perceptron's correction."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.linear = nn.Linear(config.factors, config.dim)
+        self.bend = nn.Sequential(
+            nn.Linear(config.factors, config.mapping), nn.LeakyReLU(0.2),
+            nn.Linear(config.mapping, config.mapping), nn.LeakyReLU(0.2),
+            nn.Linear(config.mapping, config.dim),
+        )  # fmt: skip
+
+    def forward(self, factors: Tensor) -> Tensor:
+        return self.linear(factors) + self.bend(factors)
+
+
+class ModulatedConv(nn.Module):
+    """StyleGAN2's modulated convolution by activation scaling: `d_o · Σ_i W_oi (s_i x_i)`, `d_o = (Σ_i s_i² ΣW_oi²)^−½`."""
+
+    def __init__(self, inputs: int, outputs: int, dim: int, kernel: int = 3, up: bool = False, demodulate: bool = True) -> None:
+        super().__init__()
+        self.up, self.demodulate, self.kernel = up, demodulate, kernel
+        shape = (inputs, outputs, kernel, kernel) if up else (outputs, inputs, kernel, kernel)
+        self.weight = nn.Parameter(torch.randn(shape) / math.sqrt(inputs * kernel * kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.affine = nn.Linear(dim, inputs)
+        nn.init.normal_(self.affine.weight, std=0.5 / math.sqrt(dim))
+        nn.init.ones_(self.affine.bias)
+        fir = torch.tensor([1.0, 3.0, 3.0, 1.0])
+        self.register_buffer("fir", (fir[:, None] * fir / 16.0).expand(outputs, 1, 4, 4).clone() if up else None, persistent=False)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.affine(w)
+        x = x * style[:, :, None, None]
+        if self.up:
+            x = nnf.conv_transpose2d(x, self.weight, stride=2)
+            x = nnf.conv2d(nnf.pad(x, (1, 1, 1, 1)), self.fir, groups=x.shape[1])
+        else:
+            x = nnf.conv2d(x, self.weight, padding=self.kernel // 2)
+        if self.demodulate:
+            square = self.weight.square().sum((2, 3))
+            power = style.square() @ (square if self.up else square.t())
+            return torch.addcmul(self.bias[:, None, None], x, torch.rsqrt(power + 1e-6)[:, :, None, None])
+        return x + self.bias[:, None, None]
+
+
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU without the √2 gain: demodulation restores the scale anyway, and one pass over memory less."""
+    return nnf.leaky_relu(x, 0.2)
+
+
+class Anchors(nn.Module):
+    """K places `[B, K, 4]` (y, x, log size y, log size x) from `w`, drawn as features on a grid."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.count = config.anchors
+        self.affine = nn.Linear(config.dim, config.anchors * 4)
+        nn.init.normal_(self.affine.weight, std=0.3 / math.sqrt(config.dim))
+        spread = torch.linspace(-0.6, 0.6, config.anchors)
+        start = torch.stack([spread, spread.flip(0) * 0.5, torch.full_like(spread, -1.2), torch.full_like(spread, -1.2)], 1)
+        self.affine.bias.data = start.flatten()
+
+    def forward(self, w: Tensor) -> Tensor:
+        return self.affine(w).view(-1, self.count, 4)
+
+
+def draw_anchors(places: Tensor, grid: tuple[int, int], count: int, bumps: bool) -> Tensor:
+    """Soft steps across y and x at each of the first `count` anchors, and Gaussian bumps: `[B, 2 or 3 × count, h, w]`."""
+    h, w = grid
+    y = ((torch.arange(h, device=places.device) + 0.5) / h * 2 - 1).view(1, 1, h, 1)
+    x = ((torch.arange(w, device=places.device) + 0.5) / w * 2 - 1).view(1, 1, 1, w)
+    places = places[:, :count]
+    scale = torch.exp(-places[:, :, 2:].clamp(-3.5, 1.0))
+    dy = (y - places[:, :, 0, None, None]) * scale[:, :, 0, None, None]
+    dx = (x - places[:, :, 1, None, None]) * scale[:, :, 1, None, None]
+    steps = [torch.tanh(dy).expand(-1, -1, h, w), torch.tanh(dx).expand(-1, -1, h, w)]
+    if bumps:
+        steps.append(torch.exp(-0.5 * (dy.square() + dx.square())))
+    return torch.cat(steps, 1)
+
+
+class Block(nn.Module):
+    """One grid: upsampling convolution, then fields and anchors join for the second one. Adds its share of RGB."""
+
+    def __init__(self, config: GeneratorConfig, index: int) -> None:
+        super().__init__()
+        self.grid = config.grids[index]
+        outputs = config.channels[index]
+        fine = index >= len(config.channels) - 2
+        self.anchors, self.bumps = (config.top_anchors, False) if fine else (config.anchors, True)
+        extra = config.fields + self.anchors * (3 if self.bumps else 2)
+        self.first = ModulatedConv(config.channels[index - 1], outputs, config.dim, up=True) if index else None
+        self.second = ModulatedConv(outputs + extra, outputs, config.dim)
+        self.rgb = ModulatedConv(outputs, 3, config.dim, kernel=1, demodulate=False)
+
+    def forward(self, x: Tensor, w: Tensor, fields: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """`w [B, 2 or 3, D]`: the styles of this block's convolutions, the last also for RGB."""
+        if self.first is not None:
+            x = activate(self.first(x, w[:, 0]))
+        where = draw_anchors(places, self.grid, self.anchors, self.bumps)
+        x = activate(self.second(torch.cat([x, fields, where], 1), w[:, -2]))
+        return x, self.rgb(x, w[:, -1])
+
+
+class Head(nn.Module):
+    """Twice the last grid: 1×1 convolutions over features and space-to-depth fields, then depth-to-space."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.first = ModulatedConv(config.channels[-1] + 4 * config.fields, config.head, config.dim, kernel=1)
+        self.rgb = ModulatedConv(config.head, 12, config.dim, kernel=1, demodulate=False)
+        nn.init.zeros_(self.rgb.weight)
+
+    def forward(self, x: Tensor, w: Tensor, fields: Tensor) -> Tensor:
+        x = activate(self.first(torch.cat([x, nnf.pixel_unshuffle(fields, 2)], 1), w))
+        return nnf.pixel_shuffle(self.rgb(x, w), 2)
+
+
+class Generator(nn.Module):
+    """`w_plus [B, L, D]` and full-size fields `[B, F, H, W]` → RGB `[B, 3, H, W]` in about −1..1.
+
+    `depth` stops early: 1..len(channels) stops at that grid (its RGB sum), len(channels)+1 adds the head. Training
+    grows by it, and losses on small pictures use it.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(config)
+        self.constant = nn.Parameter(torch.randn(1, config.channels[0], *config.start))
+        self.anchors = Anchors(config)
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(len(config.channels)))
+        self.head = Head(config)
+        self.register_buffer("w_avg", torch.zeros(config.dim))
+
+    @property
+    def max_depth(self) -> int:
+        return len(self.blocks) + 1
+
+    def size_at(self, depth: int) -> tuple[int, int]:
+        return self.config.size if depth == self.max_depth else self.config.grids[depth - 1]
+
+    def broadcast(self, w: Tensor) -> Tensor:
+        """`w [B, D]` → `w_plus [B, L, D]`."""
+        return w.unsqueeze(1).expand(-1, self.config.layers, -1)
+
+    def forward(self, w_plus: Tensor, fields: Tensor, depth: int | None = None) -> Tensor:
+        depth = depth or self.max_depth
+        pyramid = [fields]
+        while pyramid[-1].shape[2] > self.config.start[0]:
+            pyramid.append(nnf.avg_pool2d(pyramid[-1], 2))
+        at = {level.shape[2]: level for level in pyramid}
+        places = self.anchors(w_plus[:, 0])
+        x = self.constant.expand(w_plus.shape[0], -1, -1, -1)
+        picture = None
+        for i, block in enumerate(self.blocks[:depth]):
+            styles = w_plus[:, max(0, 2 * i - 1) : 2 * i + 2]
+            x, rgb = block(x, styles, at[block.grid[0]], places)
+            picture = rgb if picture is None else rgb + upsample(picture)
+        if depth == self.max_depth:
+            picture = upsample(picture) + self.head(x, w_plus[:, -1], at[self.config.size[0]])
+        return picture
+
+
+def upsample(image: Tensor) -> Tensor:
+    return nnf.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)

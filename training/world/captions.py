@@ -1,8 +1,8 @@
 """What the world is called: sentences from the same factors, short labels, and the vocabulary of both.
 
-The grammar is data: phrases by scene and strength, by place, by hour, by weather. `WORDS` is gathered from these tables,
-so the text encoder knows every word that a caption can hold and no other. A word that names a scene names only that
-one. A caption says only what is seen: ambient factors are spoken of when they stand out, and never more than fits.
+The grammar is data: phrases by scene and strength, by place, hour and weather. `WORDS` is gathered from them, so that
+the text encoder knows every word that a caption can hold and no other. A word that names a scene names only that one.
+A caption says only what is seen: ambient factors are spoken of when they stand out, and never more than fits.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ PHRASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
          "raining heavily"),
     ),
     "splash": (
-        ("small waves", "a gentle sea", "water lapping", "little splashes", "soft surf", "a slow ocean", "a small splash",
-         "a slow tide", "a quiet shore"),
+        ("small waves", "a gentle sea", "water lapping", "little splashes", "soft surf", "a slow ocean",
+         "a small splash", "a slow tide", "a quiet shore"),
         ("splashing water", "waves", "water splashing", "the sea", "surf", "ocean waves", "a splash", "the beach",
          "a wave on the shore", "the coast"),
-        ("big waves crashing", "a wild sea", "heavy surf", "huge splashes of water", "a rough ocean", "breakers crashing",
-         "a huge wave"),
+        ("big waves crashing", "a wild sea", "heavy surf", "huge splashes of water", "a rough ocean",
+         "breakers crashing", "a huge wave"),
     ),
     "mud": (
         ("wet mud", "a little mud", "a quiet swamp", "soft mud", "a small bog", "slow ooze", "a puddle of dirt"),
@@ -70,7 +70,8 @@ PHRASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         ("dense underwater bubbles", "many bubbles rising", "strong bubbling underwater", "a swarm of bubbles"),
     ),
     "waterfall": (
-        ("a small waterfall", "a thin cascade", "a gentle waterfall", "a little stream", "a trickling brook", "a creek"),
+        ("a small waterfall", "a thin cascade", "a gentle waterfall", "a little stream", "a trickling brook",
+         "a creek"),
         ("a waterfall", "a waterfall burbling", "a cascade", "waterfalls", "a river falling", "a mountain stream"),
         ("a roaring waterfall", "a huge waterfall", "a mighty cascade", "a wide roaring cataract",
          "massive rapids of a river"),
@@ -130,7 +131,8 @@ OTHERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "hills": (("flat ground", "a wide plain"), ("high hills", "rolling green hills", "steep hills")),
     "trees": (("no trees", "bare ground", "open country"), ("many trees", "a dense forest", "tall pines", "woods")),
     "water": (("a meadow", "green grass", "fields"), ("a lake", "beside a lake", "a wide pond")),
-    "haze": (("clear air", "crisp and sharp"), ("mist", "a misty day", "thick fog", "foggy and dim", "haze", "hazy air")),
+    "haze": (("clear air", "crisp and sharp"),
+             ("mist", "a misty day", "thick fog", "foggy and dim", "haze", "hazy air")),
     "swell": (("a smooth mirror lake",), ("a choppy lake", "ripples on the lake")),
     "horizon": (("a high horizon", "seen from above"), ("a low horizon", "a wide open sky")),
     "sun_x": (("sun on the left",), ("sun on the right",)),

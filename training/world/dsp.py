@@ -18,6 +18,8 @@ from training.world.factors import INDEX, SCENES, Tracks, squash
 
 FLASH_REST = -1.5  # the value of the `flash` track between strokes
 FLASH_JUMP = 0.3  # a larger rise between two points of the track is a new stroke
+RESPONSE_POINTS = 4097
+LONG_GRAIN = 4000  # samples; longer grains are few, and are added one by one
 CONTROL_HZ = 400.0  # the rate at which slow modulation is drawn
 
 Response = Callable[[Tensor], Tensor]
@@ -46,18 +48,17 @@ def fast_length(samples: int) -> int:
     return -(-samples // step) * step
 
 
+def sampled(response: Response, bins: int, sample_rate: float) -> Tensor:
+    """`response` on `bins` even steps from 0 to the Nyquist frequency, worked out every few hertz and joined up."""
+    hertz = torch.linspace(0.0, 0.5 * sample_rate, min(bins, RESPONSE_POINTS))
+    return torch.nn.functional.interpolate(response(hertz)[None, None], bins, mode="linear", align_corners=True)[0, 0]
+
+
 def filtered(signal: Tensor, response: Response, sample_rate: float) -> Tensor:
     """`signal [n]` through a zero-phase filter."""
     size = fast_length(signal.shape[-1] + int(0.05 * sample_rate))
-    hertz = torch.fft.rfftfreq(size, 1.0 / sample_rate)
-    return torch.fft.irfft(torch.fft.rfft(signal, size) * response(hertz), size)[..., : signal.shape[-1]]
-
-
-def convolved(signal: Tensor, impulse: Tensor) -> Tensor:
-    """`signal [n]` through an impulse response, cut to n samples."""
-    size = fast_length(signal.shape[-1] + impulse.shape[-1])
-    product = torch.fft.rfft(signal, size) * torch.fft.rfft(impulse, size)
-    return torch.fft.irfft(product, size)[..., : signal.shape[-1]]
+    gain = sampled(response, size // 2 + 1, sample_rate)
+    return torch.fft.irfft(torch.fft.rfft(signal, size) * gain, size)[..., : signal.shape[-1]]
 
 
 def soft_limit(signal: Tensor, knee: float = 0.6, ceiling: float = 0.98) -> Tensor:
@@ -102,7 +103,8 @@ class Take:
     def at_samples(self, track: Tensor) -> Tensor:
         """A curve at the tracks' rate `[T]` → `[samples]`, linear in between."""
         low, part = self._position
-        return torch.lerp(track[low], track[(low + 1).clamp(max=track.shape[0] - 1)], part)
+        step = torch.diff(track, append=track[-1:])
+        return track.index_select(0, low) + part * step.index_select(0, low)
 
     def strokes(self) -> tuple[Tensor, Tensor]:
         """Eruptions and lightning: when they strike `[K]` in samples and how hard `[K]` in 0..1.2."""
@@ -117,7 +119,7 @@ class Take:
     def noise(self, response: Response) -> Tensor:
         """Coloured noise `[samples]` of unit power."""
         size = fast_length(self.samples)
-        gain = response(torch.fft.rfftfreq(size, 1.0 / self.sample_rate))
+        gain = sampled(response, size // 2 + 1, self.sample_rate)
         gain[0] = 0.0
         gain = gain * (size / (2.0 * gain.square().sum().clamp(min=1e-12)).sqrt())
         spectrum = torch.view_as_complex(self.normal(size // 2 + 1, 2)) * (gain * math.sqrt(0.5))
@@ -126,19 +128,15 @@ class Take:
     def wander(self, correlation_s: float) -> Tensor:
         """A smooth standard normal path `[samples]`."""
         rate = min(CONTROL_HZ, max(20.0, 8.0 / correlation_s))
-        steps = math.ceil(self.samples / self.sample_rate * rate) + 2
+        steps = math.ceil(self.samples / self.sample_rate * rate) + 1
         width = max(1, round(3 * correlation_s * rate))
         kernel = torch.exp(-0.5 * (torch.arange(-width, width + 1) / (correlation_s * rate)) ** 2)
         kernel = kernel / kernel.square().sum().sqrt()
         path = torch.nn.functional.conv1d(self.normal(1, 1, steps + 2 * width), kernel[None, None])[0, 0]
-        return self._stretched(path, rate)
+        return self._stretched(path)
 
-    def _stretched(self, path: Tensor, rate: float) -> Tensor:
-        position = torch.arange(self.samples, dtype=torch.float64) * (rate / self.sample_rate)
-        low = position.floor()
-        part = (position - low).float()
-        index = low.long()
-        return torch.lerp(path[index], path[index + 1], part)
+    def _stretched(self, path: Tensor) -> Tensor:
+        return torch.nn.functional.interpolate(path[None, None], self.samples, mode="linear", align_corners=True)[0, 0]
 
     def resonance(self, hertz: Tensor, width_hz: float) -> Tensor:
         """Noise of unit power in a band `width_hz` wide around a centre that moves along `hertz [samples]`."""
@@ -149,11 +147,11 @@ class Take:
 
     def _low_pass(self, correlation_s: float) -> Tensor:
         rate = min(float(self.sample_rate), 4.0 / correlation_s)
-        steps = math.ceil(self.samples / self.sample_rate * rate) + 2
+        steps = math.ceil(self.samples / self.sample_rate * rate) + 1
         kernel = torch.exp(-0.5 * (torch.arange(-6, 7) / (0.7 * correlation_s * rate)) ** 2)
         kernel = kernel / kernel.square().sum().sqrt()
         path = torch.nn.functional.conv1d(self.normal(1, 1, steps + 12), kernel[None, None])[0, 0]
-        return self._stretched(path, rate)
+        return self._stretched(path)
 
     def events(self, rate: Tensor) -> Tensor:
         """Times `[K]` in samples, sorted, of a Poisson process with `rate [samples]` events a second."""
@@ -178,7 +176,10 @@ class Take:
         """`grains [K, L]` added into a silent clip at `starts [K]`; what passes the end is cut."""
         length = grains.shape[-1]
         clip = torch.zeros(self.samples + length)
-        if starts.shape[0]:
+        if length > LONG_GRAIN:
+            for start, grain in zip(starts.tolist(), grains.expand(starts.shape[0], length), strict=True):
+                clip[start : start + length] += grain
+        elif starts.shape[0]:
             index = starts[:, None] + torch.arange(length)
             clip.index_add_(0, index.flatten(), grains.expand(starts.shape[0], length).flatten())
         return clip[: self.samples]
@@ -187,13 +188,16 @@ class Take:
         """An envelope `[samples]`: at every start a rise of `attack_s` and an exponential fall of `fall_s`."""
         keep = starts < self.samples
         time = self.seconds(min(7.0 * fall_s + attack_s, self.samples / self.sample_rate))
-        shape = (time / attack_s).clamp(max=1.0) * torch.exp(-(time - attack_s).clamp(min=0) / fall_s)
+        shape = torch.exp(-(time - attack_s).clamp(min=0) / fall_s)
+        rising = self.seconds(attack_s).shape[0]
+        shape[:rising] *= (time / attack_s).clamp(max=1.0)[:rising]
         return self.scatter(starts[keep], sizes[keep][:, None] * shape)
 
     def rings(self, starts: Tensor, sizes: Tensor, hertz: Tensor, fall_s: Tensor, rise: float = 0.0,
               length_s: float = 0.02) -> Tensor:
         """Damped sines at `starts [K]`; their pitch grows by the part `rise` during each fall time."""
         time = self.seconds(length_s)[None]
+        hertz = hertz.clamp(max=0.45 * self.sample_rate)
         turns = hertz[:, None] * (time + 0.5 * rise * time.square() / fall_s[:, None])
         attack = (time / 0.0008).clamp(max=1.0)
         shape = torch.exp(-time / fall_s[:, None]) * attack * (1.0 - time / length_s)
@@ -205,19 +209,22 @@ class Take:
         shape = torch.exp(-time / fall_s[:, None]) * (1.0 - time / length_s)
         return self.scatter(starts, sizes[:, None] * shape * self.normal(starts.shape[0], time.shape[1]))
 
-    def room(self, signal: Tensor) -> Tensor:
-        """The clip in a room of its own: exponentially falling noise, mixed in below the direct sound."""
+    def recorded(self, signal: Tensor) -> Tensor:
+        """The clip as some microphone hears it in some room.
+
+        The room is exponentially falling noise below the direct sound; the microphone has a tilt of ±2 dB an octave
+        around 1 kHz, a low cut and a high cut.
+        """
         fall = math.exp(self.number(math.log(0.02), math.log(0.30)))
         wet = self.number(0.0, 0.45)
         time = self.seconds(min(6.0 * fall, 1.5))
         impulse = self.normal(time.shape[0]) * torch.exp(-time / fall)
-        impulse = impulse / impulse.square().sum().sqrt()
-        return signal * (1.0 - wet) + wet * convolved(signal, impulse)
-
-    def microphone(self, signal: Tensor) -> Tensor:
-        """A microphone's colour: a tilt of ±2 dB an octave around 1 kHz, a low cut and a high cut."""
+        impulse *= wet / impulse.square().sum().sqrt()
+        impulse[0] += 1.0 - wet
         tilt = self.number(-2.0, 2.0) / 20.0 / math.log10(2.0)
         limits = band(self.number(20.0, 90.0), self.number(9000.0, 15500.0), 1.0)
-        return filtered(
-            signal, lambda hertz: limits(hertz) * (hertz.clamp(40.0, 14000.0) / 1000.0) ** tilt, self.sample_rate
-        )
+        size = fast_length(self.samples + impulse.shape[0])
+        gain = sampled(lambda hertz: limits(hertz) * (hertz.clamp(40.0, 14000.0) / 1000.0) ** tilt, size // 2 + 1,
+                       self.sample_rate)
+        spectrum = torch.fft.rfft(signal, size) * torch.fft.rfft(impulse, size) * gain
+        return torch.fft.irfft(spectrum, size)[: self.samples]

@@ -17,7 +17,7 @@ from training.world.dsp import Take, band, soft_limit, tilted
 from training.world.factors import INDEX, SCENES, Tracks
 
 SAMPLE_RATE = 32_000
-LOUDNESS_RANGE_DB = 20.0  # between the faintest and the fullest intensity of one clip
+LOUDNESS_RANGE_DB = 18.0  # between the faintest and the fullest intensity of one clip
 CALM_EXACT_SILENCE = 0.15  # how many clips without a scene hold nothing at all
 
 
@@ -34,21 +34,21 @@ def at(curve: Tensor, starts: Tensor) -> Tensor:
 def explosion(take: Take, intensity: Tensor) -> Tensor:
     """Booms at the strokes of `flash` whose pitch drops, debris after each, over the deep rumble of the vent."""
     starts, sizes = take.strokes()
-    sizes = sizes * loudness(at(intensity, starts), 12.0)
-    rumble = take.noise(tilted(25.0, 160.0, -4.0)) * (1.0 + 0.35 * take.wander(0.07)) * loudness(intensity) * 0.10
-    blast = take.noise(tilted(60.0, 900.0, -5.0)) * take.decays(starts, sizes, take.number(0.22, 0.4)) * 0.42
+    sizes = sizes * loudness(at(intensity, starts), 16.0)
+    rumble = take.noise(tilted(25.0, 160.0, -4.0)) * (1.0 + 0.35 * take.wander(0.07)) * loudness(intensity, 22.0) * 0.20
+    blast = take.noise(tilted(60.0, 900.0, -5.0)) * take.decays(starts, sizes, take.number(0.22, 0.4)) * 0.38
     blast = blast + take.noise(band(300.0, 5000.0, 1.0)) * take.decays(starts, sizes, 0.05) * 0.30
     tail = take.noise(tilted(30.0, 220.0, -3.0)) * take.decays(starts, sizes, take.number(0.7, 1.2), 0.05) * 0.22
     time = take.seconds(0.9)
     drop = 2.0 * math.pi * (38.0 * time + 75.0 * 0.09 * (1.0 - torch.exp(-time / 0.09)))
     boom = take.scatter(starts, 0.55 * sizes[:, None] * torch.sin(drop) * torch.exp(-time / 0.28))
     falling = take.decays(starts, sizes, 0.5, 0.12) + 0.15 * intensity
-    stones = take.events((70.0 * falling * (0.4 + intensity)).clamp(max=120.0))
+    stones = take.events((90.0 * falling * (0.4 + intensity)).clamp(max=140.0))
     count = stones.shape[0]
-    size = 0.10 * at(falling, stones) * torch.exp(0.6 * take.normal(count))
-    debris = take.rings(stones, size, take.uniform(count, low=180.0, high=1400.0), take.uniform(count, low=0.003, high=0.02),
-                        length_s=0.05) + take.clicks(stones, 0.7 * size, take.uniform(count, low=0.002, high=0.008))
-    return rumble + blast + tail + boom + debris
+    size = 0.17 * at(falling, stones) * torch.exp(0.6 * take.normal(count))
+    fall = take.uniform(count, low=0.003, high=0.02)
+    debris = take.rings(stones, size, take.uniform(count, low=180.0, high=1400.0), fall, length_s=0.05)
+    return rumble + blast + tail + boom + debris + take.clicks(stones, 0.7 * size, 0.5 * fall)
 
 
 def fire(take: Take, intensity: Tensor) -> Tensor:
@@ -100,16 +100,16 @@ def splash(take: Take, intensity: Tensor) -> Tensor:
     phase = 2.0 * math.pi * (phase + take.number(0, 1))
     swell = (0.5 + 0.5 * phase.cos()).pow(2.5)
     foam = (0.5 + 0.5 * (phase - 0.9).cos()).pow(4.0)
-    wash = take.noise(tilted(180.0, 2400.0, -3.0)) * (0.08 + swell) * 0.13 * gain
-    wash = wash + take.noise(band(2200.0, 8000.0, 1.0)) * (0.04 + foam) * 0.06 * gain
-    slaps = take.events((0.5 + 3.5 * intensity) * (intensity > 0.01))
+    wash = take.noise(tilted(180.0, 2400.0, -3.0)) * (0.03 + swell) * 0.11 * gain
+    wash = wash + take.noise(band(2200.0, 8000.0, 1.0)) * (0.02 + foam) * 0.05 * gain
+    slaps = take.events((0.8 + 4.0 * intensity) * (intensity > 0.01))
     size = at(gain, slaps) * torch.exp(0.4 * take.normal(slaps.shape[0]))
     body = take.noise(tilted(250.0, 3500.0, -2.0)) * take.decays(slaps, size, 0.09, 0.012) * 0.30
     spray = take.noise(band(2500.0, 10000.0, 1.0)) * take.decays(slaps, size, 0.16, 0.03) * 0.12
     trail = take.decays(slaps, size, 0.22, 0.06)
-    bubbles = take.events((45.0 * trail).clamp(max=90.0))
+    bubbles = take.events((60.0 * trail).clamp(max=100.0))
     count = bubbles.shape[0]
-    ring = take.rings(bubbles, 0.14 * at(trail, bubbles) * torch.exp(0.4 * take.normal(count)),
+    ring = take.rings(bubbles, 0.20 * at(trail, bubbles) * torch.exp(0.4 * take.normal(count)),
                       take.uniform(count, low=500.0, high=2200.0), take.uniform(count, low=0.005, high=0.02), rise=0.25,
                       length_s=0.06)
     return wash + body + spray + ring
@@ -145,21 +145,23 @@ def thunder(take: Take, intensity: Tensor) -> Tensor:
     """A tearing crack after each stroke, later and duller with distance, a rumble that rolls on, rain far behind."""
     starts, sizes = take.strokes()
     far = at(take.factor("depth"), starts)
-    sizes = sizes * loudness(at(intensity, starts), 12.0)
+    sizes = sizes * loudness(at(intensity, starts), 16.0)
     starts = starts + ((0.05 + 0.75 * far) * take.sample_rate).long()
     keep = starts < take.samples
     starts, sizes, far = starts[keep], sizes[keep], far[keep]
     near = sizes * (1.0 - far).square()
     tears = (starts[:, None] + (take.uniform(starts.shape[0], 6) * 0.22 * take.sample_rate).long()).flatten()
     tear_sizes = (near[:, None] * torch.exp(-3.0 * torch.rand(starts.shape[0], 6, generator=take.generator))).flatten()
-    crack = take.noise(band(900.0, 7000.0, 1.0)) * take.decays(tears, tear_sizes, 0.035, 0.001) * 0.40
+    crack = take.noise(band(900.0, 7000.0, 1.0)) * take.decays(tears, tear_sizes, 0.035, 0.001) * 0.75
     clap = take.noise(tilted(120.0, 1600.0, -3.0)) * take.decays(starts, sizes * (1.1 - far), 0.20, 0.008) * 0.42
     roll = (1.0 + 0.65 * take.wander(0.07)).clamp(min=0.05)
+    claps = take.decays(starts, sizes * (1.1 - far), 0.35, 0.02)
+    tearing = take.noise(band(500.0, 3500.0, 1.0)) * roll.square() * claps * 0.12
     echo = take.noise(tilted(50.0, 500.0, -4.0)) * roll * take.decays(starts, sizes, take.number(0.6, 1.0), 0.06) * 0.30
     deep = take.noise(tilted(28.0, 140.0, -3.0)) * roll * take.decays(starts, sizes, take.number(1.4, 2.4), 0.15) * 0.22
-    rolling = take.noise(tilted(35.0, 170.0, -3.0)) * roll.square() * loudness(intensity) * 0.03
-    shower = take.noise(tilted(1800.0, 9000.0, -2.0)) * loudness(intensity, 8.0) * 0.010
-    return crack + clap + echo + deep + rolling + shower
+    rolling = take.noise(tilted(35.0, 170.0, -3.0)) * roll.square() * loudness(intensity, 22.0) * 0.10
+    shower = take.noise(tilted(1800.0, 9000.0, -2.0)) * loudness(intensity, 12.0) * 0.022
+    return crack + clap + tearing + echo + deep + rolling + shower
 
 
 def underwater(take: Take, intensity: Tensor) -> Tensor:
@@ -176,7 +178,7 @@ def underwater(take: Take, intensity: Tensor) -> Tensor:
     size = 0.26 * at(gain, bubbles) * torch.exp(0.5 * take.normal(count)) * (450.0 / pitch).sqrt()
     fall = 9.0 / pitch.clamp(150.0, 2500.0)
     rise = 0.25 + 0.5 * take.uniform(1).item()
-    return muffle + current + take.rings(bubbles, size, pitch, fall, rise=rise, length_s=0.12)
+    return muffle + current + take.rings(bubbles, size, pitch, fall, rise=rise, length_s=0.08)
 
 
 def waterfall(take: Take, intensity: Tensor) -> Tensor:
@@ -221,6 +223,19 @@ VOICES: dict[str, Callable[[Take, Tensor], Tensor]] = {
 }
 assert tuple(VOICES) == SCENES
 
+# Measured trims that bring every voice to about −19 dBFS at intensity 0.75.
+TRIM_DB = {
+    "explosion": -4.0,
+    "fire": 3.0,
+    "rain": 8.5,
+    "splash": -2.5,
+    "mud": -3.5,
+    "thunder": -4.0,
+    "underwater": 1.0,
+    "waterfall": 5.5,
+    "wind": 4.0,
+}
+
 
 def present(take: Take) -> list[str]:
     """The scenes that the clip's tracks hold at any time."""
@@ -237,8 +252,8 @@ def calm(take: Take) -> Tensor:
 
 def record(take: Take, dry: Tensor) -> Tensor:
     """What a microphone in some room makes of the voices: reverb, colour, overall level, noise floor, no overs."""
-    wet = take.microphone(take.room(dry))
-    gain = 10.0 ** (take.number(-30.0, 6.0) / 20.0)
+    wet = take.recorded(dry)
+    gain = 10.0 ** (take.number(-24.0, 4.0) / 20.0)
     floor = 10.0 ** (take.number(-80.0, -60.0) / 20.0) * take.noise(tilted(40.0, 12000.0, take.number(-4.0, 0.0)))
     return soft_limit(gain * wet + floor)
 
@@ -251,5 +266,5 @@ def synthesise(tracks: Tracks, generator: torch.Generator, sample_rate: int = SA
         return calm(take)
     dry = torch.zeros(take.samples)
     for name in names:
-        dry = dry + VOICES[name](take, take.factor(name))
+        dry += VOICES[name](take, take.factor(name)) * 10.0 ** (TRIM_DB[name] / 20.0)
     return record(take, dry)

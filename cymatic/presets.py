@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,26 +125,27 @@ def _new(args: argparse.Namespace) -> None:
     texts = tuple((words, _number(weight, f"--text {words!r}")) for words, weight in args.text)
     controls = dict(_assignment(text) for text in args.controls)
     recipe = Recipe(args.name, args.description, texts, args.seed, controls, args.fade)
-    with _encoder(bundle := _bundle(args.bundle)) as encode:
-        _save(recipe, store, bundle, encode)
+    _make((recipe,), store, _bundle(args.bundle))
 
 
 def _build_library(args: argparse.Namespace) -> None:
     from presets.shipped import LIBRARY
     from presets.store import SHIPPED, PresetStore
 
-    store = PresetStore([args.folder or SHIPPED])
-    with _encoder(bundle := _bundle(args.bundle)) as encode:
-        for recipe in LIBRARY:
-            _save(recipe, store, bundle, encode, backup=False)
+    _make(LIBRARY, PresetStore([args.folder or SHIPPED]), _bundle(args.bundle), backup=False)
 
 
-def _save(recipe: Recipe, store: PresetStore, bundle: Bundle, encode: TextEncoder, backup: bool = True) -> None:
-    path = store.save(recipe.build(encode, bundle.manifest.graphs["text"].sha256), backup=backup)
-    for words, _ in recipe.texts:
-        if ignored := encode(words).ignored:
-            _say(f"{recipe.name}: this bundle does not know or cannot fit: {', '.join(ignored)}")
-    _say(f"wrote {path}")
+def _make(recipes: Sequence[Recipe], store: PresetStore, bundle: Bundle, backup: bool = True) -> None:
+    """Write all of the recipes' presets, or none if one of them cannot be made."""
+    with _encoder(bundle) as encode:
+        made = [recipe.build(encode, bundle.manifest.graphs["text"].sha256) for recipe in recipes]
+        ignored = {
+            recipe.name: [word for text, _ in recipe.texts for word in encode(text).ignored] for recipe in recipes
+        }
+    for preset in made:
+        if ignored[preset.name]:
+            _say(f"{preset.name}: this bundle does not know or cannot fit: {', '.join(ignored[preset.name])}")
+        _say(f"wrote {store.save(preset, backup=backup)}")
 
 
 def _lines(preset: Preset) -> Iterator[str]:

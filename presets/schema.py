@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
 from engine.control.registry import MAX_FADE_S, TEXT_LIMIT, find
 from engine.errors import ControlError
@@ -69,6 +70,15 @@ class Vector(_Model):
     w_plus: Latent
 
 
+def _base_kind(value: object) -> str:
+    """Which base is meant, so that an error speaks of that one and not of both."""
+    vector = "w_plus" in value if isinstance(value, dict) else isinstance(value, Vector)
+    return "w_plus" if vector else "seed"
+
+
+Base = Annotated[Annotated[Seed, Tag("seed")] | Annotated[Vector, Tag("w_plus")], Discriminator(_base_kind)]
+
+
 class Anchor(_Model):
     """Something the picture is pulled towards, with what its graph made of it, so that a show needs no model for it.
 
@@ -93,7 +103,7 @@ class Preset(_Model):
     schema_version: Literal[1] = 1
     name: Name
     description: Line = ""
-    base: Seed | Vector
+    base: Base
     controls: dict[str, float] = Field(default_factory=dict)
     fade_s: Annotated[float, Field(ge=0.0, le=MAX_FADE_S)] = 3.0
     anchors: Annotated[tuple[Anchor, ...], Field(max_length=MAX_ANCHORS)] = ()
@@ -133,7 +143,7 @@ def describe(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return " ".join(first["msg"].split())
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(part for part, _ in groupby(map(str, first["loc"])))  # base.seed.seed: the tag, then the key
     if first["type"] == "extra_forbidden":
         return f"unknown key {where!r}"
     reason = " ".join(first["msg"].removeprefix("Value error, ").split())

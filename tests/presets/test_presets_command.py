@@ -1,0 +1,131 @@
+"""`cymatic presets`, with a real bundle's text graph."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_bundle import make_tiny_bundle
+
+from cymatic.cli import main
+from engine.bundle import load_bundle
+from presets import shipped
+from presets.compose import compose
+from presets.recipe import Recipe
+from presets.store import PresetStore
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def presets(tmp_path: Path, tiny: Path, capfd):
+    """Runs `cymatic presets` on a folder of its own; (exit code, standard output, standard error)."""
+
+    def run(*arguments: str, bundle: bool = False) -> tuple[int, str, str]:
+        words = ["presets", *arguments, "--folder", str(tmp_path), *(["--bundle", str(tiny)] if bundle else [])]
+        code = main(words)
+        printed = capfd.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_new_embeds_its_words_and_names_those_it_does_not_know(presets, tmp_path: Path, tiny: Path):
+    code, out, err = presets(
+        "new", "hot", "--text", "fire zebra night", "0.8", "--text", "rain", "-0.5", "--seed", "9",
+        "--set", "speed=2", "--set", "gain/fine=0.5", "--description", "Warm", "--fade", "1.5", bundle=True,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "zebra" in out
+    assert "rain" not in out
+    made = PresetStore([tmp_path]).load("hot")
+    assert made.controls == {"speed": 2.0, "gain/fine": 0.5}
+    assert [(a.source, a.weight) for a in made.anchors] == [("fire zebra night", 0.8), ("rain", -0.5)]
+    told = compose(made, load_bundle(tiny), serial=1)
+    assert np.abs(told["offset"]).max() > 0.01, "the words pull"
+
+    assert presets("list")[1] == "  1  hot  Warm\n"
+    shown = presets("show", "hot")[1]
+    for part in ("seed 9", "+0.80  fire zebra night", "-0.50  rain", "speed 2", "1.5 s"):
+        assert part in shown
+    assert presets("check", bundle=True)[:2] == (0, "good: hot\n")
+
+
+def test_new_replaces_only_when_told_to(presets, tmp_path: Path):
+    assert presets("new", "calm", "--seed", "1", bundle=True)[0] == 0
+    before = (tmp_path / "calm.json").read_bytes()
+    code, _, err = presets("new", "calm", "--seed", "2", bundle=True)
+    assert code == 2
+    assert "--replace" in err
+    assert (tmp_path / "calm.json").read_bytes() == before
+    assert presets("new", "calm", "--seed", "2", "--replace", bundle=True)[0] == 0
+    assert (tmp_path / "calm.json.bak").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("new", "../x"), "a preset's name"),
+        (("new", "x", "--text", "zebra", "1"), "none of the words"),
+        (("new", "x", "--text", "fire", "hard"), "wants a number"),
+        (("new", "x", "--text", "fire", "99"), "weight"),
+        (("new", "x", "--set", "speed"), "CONTROL=VALUE"),
+        (("new", "x", "--set", "speed=fast"), "wants a number"),
+        (("new", "x", "--set", "speed=nan"), "finite"),
+        (("new", "x", "--set", "speed=9"), "between 0 and 4"),
+        (("new", "x", "--set", "spede=1"), "no control is called"),
+        (("new", "x", "--set", "master=0"), "no control of the picture's look"),
+        (("new", "x", "--seed", "-1"), "seed"),
+        (("new", "x", "--fade", "-1"), "fade_s"),
+    ],
+)
+def test_what_cannot_be_made_is_one_line_and_writes_nothing(presets, tmp_path: Path, arguments, words: str):
+    code, out, err = presets(*arguments, bundle=True)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.startswith("cymatic: ")
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_show_and_list_of_what_is_not_there(presets, tmp_path: Path, capfd):
+    assert presets("show", "nothing")[0] == 2
+    assert "no preset found" in presets("list")[1]
+    assert main(["presets", "list", "--folder", str(tmp_path / "nowhere")]) == 2
+    assert "is not a folder" in capfd.readouterr().err
+
+
+def test_check_tells_of_every_bad_file(presets, tmp_path: Path):
+    presets("new", "good", bundle=True)
+    (tmp_path / "bad.json").write_text('{"name": "bad", "base": {"seed": 1}, "colour": 3}')
+    code, out, err = presets("check")
+    assert code == 2
+    assert "unknown key 'colour'" in out
+    assert "good: good" in out
+    assert "1 of 2" in err
+
+
+def test_check_tells_that_words_come_from_another_bundle(presets, tmp_path: Path):
+    presets("new", "hot", "--text", "fire", "1", bundle=True)
+    path = tmp_path / "hot.json"
+    made = PresetStore([tmp_path]).load("hot")
+    path.write_text(path.read_text().replace(made.anchors[0].bundle, "0" * 64))
+    code, out, _ = presets("check", bundle=True)
+    assert code == 0
+    assert "embedded again" in out
+
+
+def test_build_library_writes_all_or_nothing(presets, tmp_path: Path, monkeypatch):
+    recipes = (Recipe("one", texts=(("fire", 1.0),)), Recipe("two", texts=(("rain", 1.0),)))
+    monkeypatch.setattr(shipped, "LIBRARY", (*recipes, Recipe("three", texts=(("zebra", 1.0),))))
+    assert presets("build-library", bundle=True)[0] == 2
+    assert os.listdir(tmp_path) == []
+    monkeypatch.setattr(shipped, "LIBRARY", recipes)
+    for _ in range(2):
+        assert presets("build-library", bundle=True)[0] == 0
+    assert sorted(os.listdir(tmp_path)) == ["one.json", "two.json"], "no backups in the library"

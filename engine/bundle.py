@@ -314,8 +314,9 @@ def find_bundle(name_or_path: str | Path) -> Path:
     """Folder of a shipped bundle by its name, or of any by its path. Unknown: `BundleError` with the known names."""
     if str(name_or_path) in shipped_bundles():
         return SHIPPED / str(name_or_path)
-    folder = Path(name_or_path).expanduser()
-    if os.path.isfile(folder / MANIFEST):  # unlike Path.is_file, never raises, whatever the user typed
+    # os.path, because pathlib's own versions of these raise on some of what a user may type.
+    folder = Path(os.path.expanduser(name_or_path))
+    if os.path.isfile(folder / MANIFEST):
         return folder
     if os.path.isdir(folder):
         raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}")

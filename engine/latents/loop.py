@@ -21,6 +21,7 @@ Float32 = NDArray[np.float32]
 
 NOISE_STD = 0.1  # the value that the recurrent step is trained with
 LIMIT = 100.0  # latents are of order 1: anything farther from the base is a broken step, not a picture
+EARLY_S = 0.0005  # counts as due, or rounding would make 30 Hz beat against 60 frames a second
 SCENE_TEMPERATURE = 0.1
 GLIDE_S = (0.010, 0.400)  # time constants at smoothing 0 and 1
 
@@ -29,8 +30,8 @@ class LatentLoop:
     """State of the recurrent latent. Player thread only; nothing here raises on bad numbers.
 
     `w` `[L, D]`, `delta` `[L, D]` and `embedding` `[E]` are the newest results, float32 (the batch axis is the graphs'
-    own affair); the next step rewrites them. `resets` counts steps that were not finite or ran away; each put the latent
-    back onto the base with empty memory.
+    own affair); the next step rewrites them. `resets` counts steps that were not finite or ran away; each put the
+    latent back onto the base with empty memory.
     """
 
     def __init__(self, bundle: Bundle, encoder: Session, recurrent: Session, seed: int = 0) -> None:
@@ -63,9 +64,10 @@ class LatentLoop:
 
     def due(self, now: float) -> bool:
         """Whether a step is due at time `now` (s); asking takes the turn. Missed steps are not made up for."""
-        if now < self._next_step:
+        late = now - self._next_step
+        if late < -EARLY_S:
             return False
-        self._next_step = max(self._next_step + self._period, now)
+        self._next_step = now + self._period if late > self._period else self._next_step + self._period
         return True
 
     def step(self, mel_window: Float32, base: Float32) -> None:

@@ -2,14 +2,14 @@
 
 | key | meaning |
 |---|---|
-| `frames`, `seconds`, `fps` | pictures from the first to the last one, the time between the two, their rate |
+| `frames`, `seconds`, `fps` | pictures from the first to the last, the time between these two, their rate |
 | `frame_ms` | the engine's work on one picture, from reading the sound to the published picture |
 | `audio_to_frame_ms` | newest sound sample in a picture to that picture in the slot |
 | `late_frames` | pictures that were finished later than one period after they were due |
 | `stages_ms` | medians of encoder, recurrent, blend, generator and publish (copying into the slot), where they ran |
 | `audio`, `runtime` | the source, and each graph's runtime and precision, as the engine last told them |
 | `bundle` | name, folder and picture size |
-| `controls_received` | control messages the desk took in, from all sides |
+| `controls_received` | control messages from OSC and the window, refused ones too |
 | `rss_mib` | resident memory of both processes at the first picture and at the end |
 | `first_frame_s` | from the start of the process to the first picture |
 | `events` | what was said during the show, with seconds since the start of the process |
@@ -106,7 +106,7 @@ class Recorder:
                 "folder": str(stage.bundle.folder),
                 "image": [manifest.image.height, manifest.image.width],
             },
-            "controls_received": stage.desk.counters["received"],
+            "controls_received": stage.controls_received,
             "rss_mib": {
                 "start": {name: round(mib, 1) for name, mib in self._rss_start.items()},
                 "end": {

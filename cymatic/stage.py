@@ -1,17 +1,16 @@
 """The stage process: what the audience and the performer touch, and the engine that it keeps playing.
 
-The stage owns the desk, OSC, presets, the shared memory and the engine process. It has no loop of its own: a window's timer
-or the headless loop calls `tick`. Blackout, freeze, master fade and test card act here, so they work while the engine is
-dead; until a new one plays, the last picture stays.
+The stage owns the desk, OSC, presets, the shared memory and the engine process. It has no loop of its own: a window's
+timer or the headless loop calls `tick`. Blackout, freeze, master fade and test card act here, so they work while the
+engine is dead; until a new one plays, the last picture stays.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,15 +18,20 @@ import numpy as np
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
 from engine.control.osc import DEFAULT_PORT, OscServer
-from engine.errors import ControlError, CymaticError, PresetError
+from engine.errors import CymaticError
 from engine.links import Links
 from engine.present import apply_output
 from engine.slot import Frame
 from engine.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from presets import Preset, PresetStore
+    from engine.runtime.session import Session
+    from presets.schema import Preset
+    from presets.store import PresetStore
+    from presets.text import TextEncoder
 
+DEFAULT_PRESET = "open-sky"
+TEXT_RUNTIME = "onnxruntime"  # opens a small graph in milliseconds
 EVENTS_KEPT = 200
 ERRORS_SHOWN = 20
 RATE_OVER_S = 1.0
@@ -47,9 +51,9 @@ class EngineOptions:
 class Stage:
     """One show. Every method belongs to one thread. Implements `engine.view.StageView`.
 
-    `preset`: the one to begin with; None takes the store's first, or a calm landscape when there is none. The constructor
-    raises `PresetError` when it cannot be played and leaves nothing behind; `start` raises `ControlError` when the OSC
-    port is taken.
+    `preset`: the one to begin with; None takes `DEFAULT_PRESET`, or a calm landscape when the store has none. `say`
+    hears every line for the performer as it comes up. The constructor raises `PresetError` when the preset cannot be
+    played and leaves nothing behind; `start` raises `ControlError` when the OSC port is taken.
     """
 
     def __init__(
@@ -60,35 +64,24 @@ class Stage:
         preset: str | None = None,
         osc_host: str = "127.0.0.1",
         osc_port: int = DEFAULT_PORT,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.bundle = bundle
         self.desk = Desk()
-        self.closing = False
+        self.preset = ""
         self.fatal: str | None = None
         """Why the engine could not even begin; one line. The show then ends."""
         self.status: Mapping[str, Any] = {"state": "loading"}
         self.events: deque[tuple[float, str]] = deque(maxlen=EVENTS_KEPT)
         """(perf_counter time, line) of everything worth telling, oldest first."""
+        self.closing = False
+        self.on_close: Callable[[], None] = lambda: None
+        """Called when the show is to end; a window leaves its loop then."""
+        self._say = say
         self._store = store
-        self._names = list(store.names())
-        self.desk.set_options("preset/go", self._names)
-        first = self._load(preset) if preset is not None else self._load(self._names[0]) if self._names else None
-        image = bundle.manifest.image
-        self.image_size = (image.height, image.width)
-        self._links = Links.create(image.height, image.width)
-        self._osc = OscServer(self.desk, osc_host, osc_port)
-        self._supervisor = Supervisor(
-            {
-                "bundle": str(bundle.folder.absolute()),
-                "source": options.source,
-                "device": options.device,
-                "runtime": options.runtime,
-                "fps": options.fps,
-                "threads": options.threads,
-                "links": self._links.names,
-            }
-        )
-        self.preset = ""
+        self._names = store.names()
+        self._encode: TextEncoder | None = None
+        self._text_session: Session | None = None
         self._preset_serial = 0
         self._controls: dict[str, Any] = {}
         self._status_index = 0
@@ -98,10 +91,22 @@ class Stage:
         self._frame: Frame | None = None
         self._held: Frame | None = None
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=256)
+        self.desk.set_options("preset/go", self._names)
+        if preset is None and DEFAULT_PRESET in self._names:
+            preset = DEFAULT_PRESET
+        first = None if preset is None else self._compose(store.load(preset), 0.0)
+
+        image = bundle.manifest.image
+        self.image_size = (image.height, image.width)
+        self._links = Links.create(image.height, image.width)
+        self._osc = OscServer(self.desk, osc_host, osc_port)
+        self._supervisor = Supervisor(
+            {"bundle": str(bundle.folder.absolute()), "links": self._links.names, **asdict(options)}
+        )
         if first is None:
-            self._send_preset("", {"seed": 1}, None, 0.0)
+            self._links.preset.put({"serial": 0, "name": "", "base": {"seed": 1}, "offset": None, "fade_s": 0.0})
         else:
-            self._play(first, 0.0)
+            self._send(*first, 0.0)
 
     def start(self) -> None:
         """Opens the OSC port and starts the engine. `ControlError` when the port cannot be had."""
@@ -115,10 +120,15 @@ class Stage:
         self._supervisor.stop()
         self._osc.join()
         self._links.close()
+        if self._text_session is not None:
+            self._text_session.close()
+            self._text_session = None
 
     def close(self) -> None:
-        """Asks the show to end, at the next look at `closing`. May be called from a signal handler."""
-        self.closing = True
+        """Asks the show to end. May be called from a signal handler."""
+        if not self.closing:
+            self.closing = True
+            self.on_close()
 
     # -- what goes on
 
@@ -128,12 +138,16 @@ class Stage:
             self._obey(trigger)
         self._send_controls()
         self._read_status()
+        if self.fatal is not None:
+            return
         line = self._supervisor.poll(self._status_index, loading=self.status.get("state") == "loading")
         if line is not None:
             self.tell(line)
             self.status = {**self.status, "state": "error", "error": line}
             self._late_before += self._late_now
             self._late_now = 0
+            if self._supervisor.given_up and not self._links.slot.newest_index:
+                self._end_with(line)
         if self._supervisor.restarts != self._restarts:
             self._restarts = self._supervisor.restarts
             self.status = {**self.status, "state": "loading"}
@@ -147,8 +161,8 @@ class Stage:
         return frame
 
     def present(self) -> np.ndarray | None:
-        """What the audience sees now, uint8 RGBA [H, W, 4]: freeze, test card, master and blackout applied to the newest
-        picture. None before the first one."""
+        """What the audience sees now, uint8 RGBA [H, W, 4]: freeze, test card, master and blackout applied to the
+        newest picture. None before the first one."""
         if self._held is None or not self.desk.get("freeze"):
             self._held = self._frame
         if self._held is None:
@@ -158,9 +172,10 @@ class Stage:
             self._held.rgba, float(desk.get("master")), bool(desk.get("blackout")), bool(desk.get("testcard"))
         )
 
-    def tell(self, line: str) -> None:
-        """Notes a line for the performer and the report."""
-        self.events.append((time.perf_counter(), line))
+    def tell(self, line: str, at: float | None = None) -> None:
+        """Notes a line for the performer and the report; `at` is its perf_counter time, None for now."""
+        self.events.append((time.perf_counter() if at is None else at, line))
+        self._say(line)
 
     # -- what a window asks
 
@@ -185,6 +200,12 @@ class Stage:
         return self._late_before + self._late_now
 
     @property
+    def controls_received(self) -> int:
+        """Control messages from outside, refused ones too; what presets put on the desk does not count."""
+        counters = self.desk.counters
+        return counters["received"] - counters.get("received/preset", 0)
+
+    @property
     def engine_pid(self) -> int | None:
         """Process id of the engine."""
         return self._supervisor.pid
@@ -201,39 +222,51 @@ class Stage:
     # -- inside
 
     def _obey(self, trigger: Trigger) -> None:
+        if trigger.name == "panic":
+            self.tell("panic: every control is at its default")
+            return
+        name = str(trigger.value)
+        if trigger.name in ("preset/next", "preset/prev"):
+            if not self._names:
+                self.tell("there is no preset to go to")
+                return
+            here = self._names.index(self.preset) if self.preset in self._names else -1
+            name = self._names[(here + (1 if trigger.name == "preset/next" else -1)) % len(self._names)]
         try:
-            if trigger.name == "preset/go":
-                self._go(str(trigger.value), trigger.fade_s)
-            elif trigger.name in ("preset/next", "preset/prev") and self._names:
-                step = 1 if trigger.name == "preset/next" else -1
-                here = self._names.index(self.preset) if self.preset in self._names else -1
-                self._go(self._names[(here + step) % len(self._names)], trigger.fade_s)
-            elif trigger.name == "panic":
-                self.tell("panic: every control is at its default")
-        except (PresetError, ControlError) as error:
+            preset = self._store.load(name)
+            fade_s = trigger.fade_s
+            if fade_s is None:
+                fade_s = preset.fade_s if "fade_s" in preset.model_fields_set else float(self.desk.get("fade"))
+            self._send(*self._compose(preset, fade_s), fade_s)
+        except CymaticError as error:
             self.tell(str(error))
 
-    def _go(self, name: str, fade_s: float | None) -> None:
-        preset = self._load(name)
-        if fade_s is None:
-            fade_s = float(self.desk.get("fade")) if preset.fade_s is None else preset.fade_s
-        self._play(preset, fade_s)
+    def _compose(self, preset: Preset, fade_s: float) -> tuple[Preset, dict[str, Any]]:
+        """The preset and what the engine is told of it. Raises `CymaticError` when it does not fit the bundle."""
+        from presets.compose import compose, needs_encoder
 
-    def _load(self, name: str) -> Preset:
-        return self._store.load(name)
-
-    def _play(self, preset: Preset, fade_s: float) -> None:
-        """Puts a preset on the desk and sends its place in W+ to the engine."""
-        raise NotImplementedError
-
-    def _send_preset(self, name: str, base: dict[str, Any], offset: list[list[float]] | None, fade_s: float) -> None:
+        encode = self._text_encoder() if needs_encoder(preset, self.bundle) else None
         self._preset_serial += 1
-        self._links.preset.put(
-            {"serial": self._preset_serial, "name": name, "base": base, "offset": offset, "fade_s": fade_s}
-        )
-        self.preset = name
-        if name:
-            self.desk.show("preset/go", name)
+        return preset, compose(preset, self.bundle, self._preset_serial, fade_s, encode)
+
+    def _send(self, preset: Preset, told: dict[str, Any], fade_s: float) -> None:
+        """Puts the preset on the desk and sends its place in W+ to the engine."""
+        with self.desk.together():
+            for name, value in preset.controls.items():
+                self.desk.set(name, value, "preset", fade_s)
+            self.desk.show("preset/go", preset.name)
+        self._links.preset.put(told)
+        self.preset = preset.name
+
+    def _text_encoder(self) -> TextEncoder:
+        """The bundle's own words, opened when a preset needs them: one whose words another bundle has embedded."""
+        from engine.runtime.session import open_graph
+        from presets.text import text_encoder
+
+        if self._encode is None:
+            self._text_session = open_graph(self.bundle, "text", TEXT_RUNTIME, threads=1)
+            self._encode = text_encoder(self._text_session, self.bundle.manifest.text)
+        return self._encode
 
     def _send_controls(self) -> None:
         controls = self.desk.snapshot()
@@ -251,19 +284,12 @@ class Stage:
         for at, line in status.get("events", ()):
             if at > self._heard_until:
                 self._heard_until = at
-                self.events.append((at, line))
+                self.tell(line, at)
         self._late_now = status.get("late_frames", self._late_now)
         if status.get("fatal") and self._frame is None and self._links.slot.newest_index == 0:
-            self.fatal = str(status["error"])
-            self.closing = True
+            self._end_with(str(status["error"]))
 
-
-def open_stage(
-    bundle: str,
-    options: EngineOptions,
-    preset: str | None = None,
-    osc_host: str = "127.0.0.1",
-    osc_port: int = DEFAULT_PORT,
-) -> Stage:
-    """A stage with the bundle and the presets of these names. Raises `CymaticError` with one line."""
-    raise CymaticError
+    def _end_with(self, line: str) -> None:
+        """There is nothing to show and there will be nothing: the show ends with this line."""
+        self.fatal = line
+        self.close()

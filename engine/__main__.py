@@ -85,7 +85,7 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
 
 
 def _open_source(kind: str, device: str | None) -> tuple[Source, tuple[str, ...]]:
-    """The started source, and what to say about it. A microphone that nobody named may be missing: then the demo plays."""
+    """The started source, and what to say about it. Without any microphone, and none was named, the demo plays."""
     from engine.audio.sources import open_source
 
     try:

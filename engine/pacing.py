@@ -14,6 +14,7 @@ BUDGET = 0.8
 MEASURED = 16
 """Frames that are made one after the other, unpaced, before the rate is chosen."""
 WARM_UP = 4
+LONGEST_MEASURE_S = 1.0
 
 
 class Pacer:
@@ -50,7 +51,8 @@ class Pacer:
         now = self._clock()
         if self.fps is None:
             self._work_s.append(now - self._started)
-            if len(self._work_s) < MEASURED + WARM_UP:
+            enough = MEASURED if sum(self._work_s) < LONGEST_MEASURE_S else 1
+            if len(self._work_s) < WARM_UP + enough:
                 return None
             p95 = float(np.percentile(self._work_s[WARM_UP:], 95))
             self.fps = choose_fps(p95)

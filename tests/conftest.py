@@ -1,0 +1,202 @@
+"""What tests share: a tiny bundle, a private sound server and display, and a watch for what a test leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine import memory
+
+ROOT = Path(__file__).resolve().parent.parent
+SHM = Path("/dev/shm")
+PATIENCE_S = 3.0
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30.0, what: str = "the condition") -> None:
+    """Waits until `condition()` is true; fails the test when it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not come true within {seconds:g} s")
+        time.sleep(0.01)
+
+
+# What a test leaves behind
+
+
+def _threads() -> set[threading.Thread]:
+    """Threads that somebody must end: those that are not daemons, and the daemons that have a name of their own."""
+    return {
+        thread
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and not (thread.daemon and thread.name.startswith("Thread-"))
+    }
+
+
+def _children() -> dict[int, str]:
+    """Living child processes, but for the one that Python keeps for its shared memory."""
+    found = {}
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(child.cmdline())
+            if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in command:
+                found[child.pid] = command
+    return found
+
+
+def _blocks() -> set[str]:
+    """Our shared memory on this machine (Linux shows it as files)."""
+    return {path.name for path in SHM.glob(memory.PREFIX + "*")} if SHM.is_dir() else set()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fails a test that leaves a thread, a child process or shared memory behind."""
+    threads, children, blocks = _threads(), set(_children()), _blocks()
+    yield
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        left = [f"thread {thread.name}" for thread in _threads() - threads]
+        left += [f"process {pid}: {command}" for pid, command in _children().items() if pid not in children]
+        left += [f"shared memory {name}" for name in _blocks() - blocks]
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    assert left == []
+
+
+# Things to play with
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a valid bundle of a few kilobytes, 36×64 pixels. Not to be changed: copy it first."""
+    from tiny_bundle import make_tiny_bundle
+
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def clean_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment for a child: nobody's presets, a cache of this test run, no display, no sound server."""
+    home = tmp_path_factory.mktemp("home")
+    unwanted = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM", "PULSE_SERVER", "XDG_RUNTIME_DIR")
+    env = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return env | {
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "XDG_DATA_HOME": str(home / "data"),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "default",
+    }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """A private PulseAudio whose only sink, `vmic`, is heard as the microphone `vmic`."""
+
+    env: dict[str, str]
+    """What a child needs to hear and play there; merge it into the child's environment."""
+
+    @contextlib.contextmanager
+    def play(self, path: Path) -> Iterator[None]:
+        """Plays a sound file into the microphone, in real time, until it ends or the block is left."""
+        command = ["paplay", "--latency-msec=10", "--device=vmic", str(path)]
+        player = subprocess.Popen(command, env={**os.environ, **self.env}, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            _end(player)
+
+    def pactl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Asks the server."""
+        env = {**os.environ, **self.env}
+        return subprocess.run(["pactl", *arguments], env=env, capture_output=True, text=True, timeout=20)
+
+
+@pytest.fixture(scope="session")
+def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pulse]:
+    """A private PulseAudio with a null sink as microphone; needs no sound card, no dbus and no user session."""
+    missing = [name for name in ("pulseaudio", "pactl", "paplay", "parec") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    home = tmp_path_factory.mktemp("pulse")
+    run = home / "run"
+    run.mkdir(mode=0o700)
+    (home / ".asoundrc").write_text(
+        'pcm.vmic { type pulse\n  device "vmic.monitor"\n  hint { show on description "Virtual microphone" } }\n'
+        'pcm.!default { type pulse\n  device "vmic.monitor" }\n'
+    )
+    (home / "pulse.pa").write_text(
+        "load-module module-native-protocol-unix\n"
+        "load-module module-null-sink sink_name=vmic rate=48000 channels=2 format=s16le\n"
+        "set-default-sink vmic\nset-default-source vmic.monitor\n"
+    )
+    env = {"HOME": str(home), "XDG_RUNTIME_DIR": str(run), "PULSE_SERVER": f"unix:{run}/pulse/native"}
+    server_env = {**os.environ, **env}
+    del server_env["PULSE_SERVER"]  # a server must not look for another one
+    command = ["pulseaudio", "-n", "-F", str(home / "pulse.pa"), "--daemonize=no", "--exit-idle-time=-1"]
+    command += ["--disable-shm=yes", "--realtime=no", f"--log-target=file:{home}/pulse.log"]
+    server = subprocess.Popen(command, env=server_env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_end, server)
+        sound = Pulse(env)
+        wait_until(lambda: sound.pactl("info").returncode == 0, 20, "the private PulseAudio")
+        # An idle null sink works in blocks of two seconds; a listener who stays keeps it awake.
+        keeper = subprocess.Popen(
+            ["parec", "--latency-msec=5", "--device=vmic.monitor"],
+            env={**os.environ, **env},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        stack.callback(_end, keeper)
+        time.sleep(2.2)
+        yield sound
+
+
+@dataclass(frozen=True)
+class Display:
+    """A private X display."""
+
+    name: str
+    env: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def xvfb() -> Iterator[Display]:
+    """A private Xvfb, 1280×720, with OpenGL in software."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("not installed: Xvfb")
+    read_end, write_end = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1280x720x24", "-ac", "+extension", "GLX"]
+    command += ["+render", "-noreset", "-nolisten", "tcp"]
+    server = subprocess.Popen(
+        command, pass_fds=(write_end,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        os.close(write_end)
+        with os.fdopen(read_end) as pipe:
+            number = pipe.readline().strip()
+        assert number.isdigit(), "Xvfb did not start"
+        yield Display(f":{number}", {"DISPLAY": f":{number}", "LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"})
+    finally:
+        _end(server)

@@ -130,6 +130,7 @@ class OscServer:
     def __init__(self, desk: Desk, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         self.host, self.port = host, port
         self._desk = desk
+        self._version = _version()
         self._controls = {control.address(): control for control in desk.controls}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -216,7 +217,7 @@ class OscServer:
                 return [(ERROR, str(error)[:200])]
             return []
         if address == PREFIX + "ping":
-            return [(PREFIX + "pong", _version())]
+            return [(PREFIX + "pong", self._version)]
         if address == PREFIX + "sync":
             return [(address, self._desk.get(control.name)) for address, control in self._controls.items()]
         self._counters["unknown"] += 1

@@ -75,8 +75,12 @@ class MelBank:
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.length) / self.length)
         self._window = (hann * 2 / hann.sum()).astype(np.float32)  # a full-scale sine peaks at power 1
         weights = _filters(sample_rate, self.n_fft, self.length, config)
-        self._bins = int(np.flatnonzero(weights.any(axis=1))[-1]) + 1 if weights.any() else 1
-        self._weights = np.ascontiguousarray(weights[: self._bins], dtype=np.float32)  # [bins, bands]
+        # The filters as one run of (bin, weight) pairs, band after band. Not a matrix product: BLAS would start threads
+        # that fight the networks for the cores, and most of the matrix is zeros.
+        weights[0] += np.where(weights.any(axis=0), 0, np.finfo(np.float32).tiny)  # no band without a bin
+        bands, self._bins = np.nonzero(weights.T)
+        self._weights = weights.T[bands, self._bins].astype(np.float32)
+        self._first = np.searchsorted(bands, np.arange(config.bands))  # of each band, in the run
 
     def start(self, column: int) -> int:
         """First sample of a column, from the clip's start. Computed, not accumulated: fractional hops never drift."""
@@ -94,12 +98,13 @@ class MelBank:
     def decibels(self, samples: Float32, starts: npt.NDArray[np.int64]) -> Float32:
         """Columns [n, bands] in dB of the windows that begin at `starts` in `samples`."""
         frames = np.lib.stride_tricks.sliding_window_view(samples, self.length)
-        power = np.empty((len(starts), self._weights.shape[1]), np.float32)
+        power = np.empty((len(starts), len(self._first)), np.float32)
+        highest = int(self._bins.max()) + 1
         for i in range(0, len(starts), CHUNK):
             windowed = frames[starts[i : i + CHUNK]] * self._window
-            spectrum = np.fft.rfft(windowed, self.n_fft)[:, : self._bins]
+            spectrum = np.fft.rfft(windowed, self.n_fft)[:, :highest]
             energy = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
-            np.matmul(energy, self._weights, out=power[i : i + CHUNK])
+            np.add.reduceat(energy[:, self._bins] * self._weights, self._first, axis=1, out=power[i : i + CHUNK])
         return np.asarray(10 * np.log10(np.maximum(power, self._floor)), np.float32)
 
 

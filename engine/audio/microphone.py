@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +32,7 @@ STALL_S = 0.5  # no callback for so long, or for ten blocks: STALLED
 REOPEN_S = 3.0  # a stall of this length is a dead stream; bursty virtual sources pause for 2 s
 SILENT_S = 3.0  # exact zeros for so long: SILENT (a denied permission, a muted source)
 BACK_OFF_S = (0.5, 2.0)  # first and longest pause between two attempts to open
-OPEN_DEADLINE_S = 6.0  # for the first opening, in start()
+OPEN_DEADLINE_S = 6.0  # for finding the device, and for opening it the first time
 CLOSE_DEADLINE_S = 0.7  # closing a stream; then it is left behind
 STOP_DEADLINE_S = 1.5  # all of stop()
 BEAT_S = 0.1  # how often the watcher looks
@@ -83,12 +84,12 @@ class Microphone:
     device : part of the device's name; None is the system's default input.
     clock : seconds; only tests give another one than `perf_counter`.
 
-    `AudioError` for an unknown device or a machine without one. The device's own sample rate is used, and all its
-    channels (two of a virtual device with dozens); `read` gives their mean.
+    `AudioError` for an unknown device, a machine without one and a sound system that does not answer. The device's own
+    sample rate is used, and all its channels (two of a virtual device with dozens); `read` gives their mean.
     """
 
     def __init__(self, device: str | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
-        found = find_input(device)
+        found = _find(device)
         self._wanted = device
         self._clock = clock
         self.name = found.name
@@ -100,8 +101,8 @@ class Microphone:
         self.reopened = 0
         self._gaps = 0
         self._past_overflows = 0
-        self._silent = 0
-        self._heard_frames = 0
+        self._counted = 0  # frames given out, heard or filled in
+        self._silent = 0  # those of them in blocks of exact zeros
         self._sound_at = clock()
         self._filled_to: float | None = None  # while stalled: silence has been given up to here
         self._capture: Capture | None = None
@@ -118,7 +119,7 @@ class Microphone:
 
     @property
     def silent_fraction(self) -> float:
-        return self._silent / self._heard_frames if self._heard_frames else 0.0
+        return self._silent / self._counted if self._counted else 0.0
 
     @property
     def state(self) -> SourceState:
@@ -188,7 +189,7 @@ class Microphone:
         return Block(zeros, now)
 
     def _count(self, block: Float32) -> None:
-        self._heard_frames += len(block)
+        self._counted += len(block)
         if block.any():
             self._sound_at = self._clock()
         else:
@@ -222,6 +223,7 @@ class Microphone:
         if answered.is_set():
             self.reopened += 1
             log.warning("microphone: %s is back", self.name)
+        self._sound_at = self._clock()
         self._capture, self.error = capture, None
         answered.set()
         while not (stopping.is_set() or capture.finished.is_set() or capture.quiet_s(self._clock()) > REOPEN_S):
@@ -240,6 +242,8 @@ class Microphone:
             _initialise_again(sd)
         device: InputDevice = find_input(self._wanted)
         capture = Capture(self.sample_rate, self.channels, self._clock)
+        with _streams:
+            _open_streams += 1
         try:
             stream = sd.InputStream(
                 device=device.index,
@@ -252,9 +256,9 @@ class Microphone:
                 finished_callback=capture.finished.set,
             )
         except (sd.PortAudioError, ValueError) as error:
+            with _streams:
+                _open_streams -= 1
             raise AudioError(_one_line(error)) from error
-        with _streams:
-            _open_streams += 1
         try:
             stream.start()
         except sd.PortAudioError as error:
@@ -264,6 +268,27 @@ class Microphone:
         self.latency_s = float(stream.latency)
         capture.opened_at = self._clock()
         return stream, capture
+
+
+def _find(device: str | None) -> InputDevice:
+    """`find_input` with a deadline: PortAudio asks every sound server when it is first loaded, a frozen one too."""
+    answer: list[InputDevice | AudioError] = []
+
+    def find() -> None:
+        try:
+            answer.append(find_input(device))
+        except AudioError as error:
+            answer.append(error)
+
+    finder = threading.Thread(target=find, name="microphone-find", daemon=True)
+    finder.start()
+    finder.join(OPEN_DEADLINE_S)
+    if not answer:
+        _leave_behind(finder)
+        raise AudioError("cannot look for microphones: the sound system does not answer; restart its server")
+    if isinstance(answer[0], AudioError):
+        raise answer[0]
+    return answer[0]
 
 
 def _close(stream: Any) -> None:
@@ -286,8 +311,11 @@ def _close(stream: Any) -> None:
 
 def _leave_behind(thing: object) -> None:
     _left_behind.append(thing)
-    # sounddevice terminates PortAudio at exit, which would wait for the same driver for ever.
-    atexit.unregister(portaudio()._exit_handler)
+    # sounddevice terminates PortAudio at exit, which would wait for the same driver for ever. No import here: it may be
+    # the import that hangs.
+    module = sys.modules.get("sounddevice")
+    if module is not None:
+        atexit.unregister(module._exit_handler)
 
 
 def _initialise_again(sd: Any) -> None:

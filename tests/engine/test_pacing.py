@@ -1,0 +1,87 @@
+"""Pacing on a clock of the test's own: the beat is steady, late frames are counted once and dropped."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from engine.pacing import BUDGET, FULL_FPS, HALF_FPS, MEASURED, WARM_UP, Pacer, choose_fps
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+
+def play(pacer: Pacer, clock: Clock, work_s: list[float]) -> list[float]:
+    """When each frame began."""
+    begun = []
+    for seconds in work_s:
+        begun.append(pacer.begin())
+        clock.now += seconds
+        pacer.end()
+        pacer.wait()
+    return begun
+
+
+def paced(fps: float | None) -> tuple[Pacer, Clock]:
+    clock = Clock()
+    return Pacer(fps, clock, clock.sleep), clock
+
+
+def test_quick_frames_begin_on_the_beat_whatever_they_take():
+    pacer, clock = paced(50.0)
+    begun = play(pacer, clock, [0.001, 0.015, 0.019, 0.002, 0.010])
+    assert begun == pytest.approx([100.0, 100.02, 100.04, 100.06, 100.08])
+    assert pacer.late_frames == 0
+
+
+def test_a_late_frame_is_counted_once_and_what_it_missed_is_dropped():
+    pacer, clock = paced(50.0)
+    begun = play(pacer, clock, [0.001, 0.070, 0.001, 0.001])
+    assert pacer.late_frames == 1
+    assert begun == pytest.approx([100.0, 100.02, 100.09, 100.11])
+
+
+def test_a_machine_that_is_always_too_slow_is_always_late_and_never_catches_up():
+    pacer, clock = paced(50.0)
+    begun = play(pacer, clock, [0.030] * 10)
+    assert pacer.late_frames == 10
+    assert [later - sooner for sooner, later in pairwise(begun)] == pytest.approx([0.030] * 9)
+
+
+@pytest.mark.parametrize(("work_s", "fps"), [(0.005, FULL_FPS), (0.012, FULL_FPS), (0.015, HALF_FPS), (0.03, HALF_FPS)])
+def test_the_rate_is_what_the_first_frames_show_and_none_of_them_is_late(work_s, fps):
+    pacer, clock = paced(None)
+    play(pacer, clock, [0.1] * WARM_UP)
+    told = []
+    for _ in range(MEASURED):
+        pacer.begin()
+        clock.now += work_s
+        told.append(pacer.end())
+        pacer.wait()
+    lines = [line for line in told if line is not None]
+    assert len(lines) == 1
+    assert f"{fps:g} frames/s" in lines[0]
+    assert pacer.fps == fps
+    assert pacer.late_frames == 0
+
+
+def test_a_very_slow_machine_is_not_measured_for_ever():
+    pacer, clock = paced(None)
+    play(pacer, clock, [0.4] * (WARM_UP + 1))
+    assert pacer.fps == HALF_FPS
+
+
+def test_the_choice_turns_at_the_budget():
+    limit = BUDGET / FULL_FPS
+    assert choose_fps(limit) == FULL_FPS
+    assert choose_fps(limit * 1.01) == HALF_FPS

@@ -1,0 +1,222 @@
+"""The streaming loop, with real graphs and a sound of the test's own."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import wait_until
+
+from engine.audio.sources import Block, SourceState
+from engine.bundle import load_bundle
+from engine.links import Links
+from engine.player import Player
+from engine.runtime.session import open_graph
+
+RATE = 48_000
+SEED = {"serial": 1, "name": "", "base": {"seed": 3}, "offset": None, "fade_s": 0.0}
+
+
+class Sound:
+    """A source that gives noise of a loudness that can be changed, in real time."""
+
+    name, sample_rate, channels, state, error = "noise", RATE, 1, SourceState.RUNNING, None
+    gaps, silent_fraction = 0, 0.0
+
+    def __init__(self) -> None:
+        self.amplitude = 0.0
+        self.frames = 0
+        self.broken = False
+        self._rng = np.random.default_rng(0)
+        self._at = time.perf_counter()
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+    def read(self) -> Block:
+        if self.broken:
+            raise OSError("the cable is out")
+        now = time.perf_counter()
+        count = min(int((now - self._at) * RATE), RATE)
+        self._at += count / RATE
+        self.frames += count
+        return Block((self.amplitude * self._rng.standard_normal(count)).astype(np.float32), self._at)
+
+
+class Broken:
+    """A session that fails when it is told to."""
+
+    def __init__(self, session) -> None:
+        self._session = session
+        self.fails = False
+        self.runtime, self.precision = session.runtime, session.precision
+        self.inputs, self.outputs = session.inputs, session.outputs
+
+    def run(self, feeds):
+        if self.fails:
+            raise RuntimeError("the driver has gone")
+        return self._session.run(feeds)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class Show:
+    """A player on a thread, and the stage's ends of its links."""
+
+    def __init__(self, folder, fps=60.0) -> None:
+        self.bundle = load_bundle(folder)
+        self.sound = Sound()
+        names = ("encoder", "recurrent", "generator", "mapping")
+        self.sessions = {name: Broken(open_graph(self.bundle, name, "onnxruntime", threads=1)) for name in names}
+        image = self.bundle.manifest.image
+        self.links = Links.create(image.height, image.width)
+        self.engine_links = Links.attach(self.links.names)
+        self.player = Player(self.bundle, self.sessions, self.sound, self.engine_links, fps, ("hello",))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.player.run, args=(self._stop,), name="player")
+        self._status = {}
+        self._index = 0
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(20)
+        self.engine_links.close()
+        self.links.close()
+        for session in self.sessions.values():
+            session.close()
+
+    @property
+    def status(self):
+        if (newest := self.links.status.get(self._index)) is not None:
+            self._index, self._status = newest
+        return self._status
+
+    def frame(self, later=0):
+        """A picture made from now on."""
+        after = self.links.slot.newest_index + later
+        wait_until(lambda: self.links.slot.newest_index > after, what="a new picture")
+        return self.links.slot.newest(after)
+
+
+@pytest.fixture
+def show(tiny_bundle):
+    show = Show(tiny_bundle)
+    yield show
+    show.close()
+
+
+def test_no_picture_before_the_preset_is_known(show):
+    wait_until(lambda: show.status.get("state") == "playing", what="the first status")
+    assert show.links.slot.newest() is None
+    show.links.preset.put(SEED)
+    assert show.frame().index >= 1
+
+
+def test_the_picture_follows_the_sound_and_returns_to_its_rest(show):
+    show.links.controls.put({"controls": {"speed": 0.0, "smoothing": 0.0, "sound/weight": 0.0}})
+    show.links.preset.put(SEED)
+    rest = show.frame(later=5).rgba
+    show.links.controls.put({"controls": {"sound/weight": 1.0}})
+    quiet = show.frame(later=60).rgba.astype(int)
+    show.sound.amplitude = 0.5
+    wait_until(lambda: np.abs(show.frame().rgba - quiet).mean() > 2.0, what="a picture that is moved by the sound")
+    show.links.controls.put({"controls": {"sound/weight": 0.0}})
+    wait_until(lambda: (show.frame().rgba == rest).all(), what="the picture at rest")
+
+
+def test_without_sound_weight_nothing_moves(show):
+    show.links.controls.put({"controls": {"speed": 0.0, "sound/weight": 0.0}})
+    show.links.preset.put(SEED)
+    before = show.frame(later=5).rgba
+    show.sound.amplitude = 0.5
+    wait_until(lambda: show.status.get("level", 0) > 0.5, what="the sound being heard")
+    assert (show.frame(later=5).rgba == before).all()
+
+
+def test_times_and_stages_are_those_of_the_picture(show):
+    show.links.preset.put(SEED)
+    frames = [show.frame() for _ in range(12)]
+    for frame in frames:
+        assert frame.captured_at <= frame.started_at + 0.005
+        assert frame.started_at < frame.written_at <= frame.published_at
+    stats = np.array([frame.stats for frame in frames])
+    assert (stats[:, 2:] > 0).all(), "blend and generator run for every picture"
+    assert np.isnan(stats[:, 0]).any(), "the encoder runs at the latent rate only"
+    assert (stats[:, :2][~np.isnan(stats[:, :2])] > 0).all()
+
+
+def test_the_status_tells_everything_a_window_shows(show):
+    show.links.preset.put(SEED)
+    show.frame()
+    wait_until(lambda: show.status.get("frames", 0) > 0, what="a status")
+    status = show.status
+    assert status["audio"]["device"] == "noise"
+    assert status["audio"]["sample_rate"] == RATE
+    assert set(status["runtime"]) == {"encoder", "recurrent", "generator", "mapping"}
+    assert status["runtime"]["generator"] == {"name": "onnxruntime", "precision": "f32"}
+    assert len(status["scenes"]) == 9
+    assert sum(status["scenes"]) == pytest.approx(1, abs=0.01)
+    assert len(status["mel"]) == show.bundle.manifest.mel.bands
+    assert status["rss_mib"] > 10
+    assert [line for _, line in status["events"]] == ["hello"]
+
+
+def test_a_preset_is_faded_to(show):
+    layout = show.bundle.manifest.latents
+    show.links.controls.put({"controls": {"speed": 0.0, "sound/weight": 0.0, "text/weight": 1.0}})
+    zero = np.zeros((layout.layers, layout.dim)).tolist()
+    one = np.ones((layout.layers, layout.dim)).tolist()
+    show.links.preset.put(SEED | {"base": {"w_plus": zero}})
+    before = show.frame(later=3).rgba.astype(int)
+    show.links.preset.put(SEED | {"serial": 2, "base": {"w_plus": zero}, "offset": one, "fade_s": 1.0})
+    steps, last = [], before
+    for _ in range(400):
+        now = show.frame().rgba.astype(int)
+        steps.append(np.abs(now - last).max())
+        last = now
+        if len(steps) > 30 and not any(steps[-10:]):
+            break
+    whole = np.abs(last - before).max()
+    assert whole > 10
+    assert sum(step > 0 for step in steps) >= 5, "it must have been a fade, not a cut"
+    show.links.preset.put(SEED | {"serial": 3, "base": {"w_plus": one}, "offset": None})
+    assert np.abs(show.frame(later=3).rgba - last).max() <= 1, "the same place in W+ is the same picture"
+
+
+def test_a_failing_frame_keeps_the_last_picture_is_told_once_and_ends_when_it_can(show):
+    show.links.preset.put(SEED)
+    good = show.frame(later=3)
+    show.sessions["generator"].fails = True
+    wait_until(lambda: show.status.get("error"), what="the error in the status")
+    wait_until(lambda: show.status["errors"] > 5, what="more failing frames")
+    held = show.links.slot.newest()
+    assert held.index >= good.index
+    assert show.status["error"] == "RuntimeError: the driver has gone"
+    told = [line for _, line in show.status["events"] if "the driver has gone" in line]
+    assert len(told) == 1
+    show.sessions["generator"].fails = False
+    assert show.frame().index > held.index
+    wait_until(lambda: show.status["error"] is None, what="the error to be over")
+
+
+def test_a_source_that_raises_does_not_end_the_show(show):
+    show.links.preset.put(SEED)
+    show.frame()
+    show.sound.broken = True
+    wait_until(lambda: "cable" in str(show.status.get("error")), what="the error in the status")
+    show.sound.broken = False
+    assert show.frame().index > 0
+
+
+def test_the_rate_is_chosen_and_told(tiny_bundle):
+    show = Show(tiny_bundle, fps=None)
+    try:
+        show.links.preset.put(SEED)
+        wait_until(lambda: show.status.get("fps") in (30.0, 60.0), what="the choice of a rate")
+        wait_until(lambda: any("frames/s" in line for _, line in show.status["events"]), what="the line about it")
+    finally:
+        show.close()

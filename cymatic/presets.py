@@ -51,7 +51,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     new.add_argument("--set", action="append", default=[], metavar="CONTROL=VALUE", dest="controls",
                      help="a control of the look, e.g. speed=0.5; may be given again")  # fmt: skip
     new.add_argument("--description", default="", help="one line for the list")
-    new.add_argument("--fade", type=float, default=3.0, metavar="SECONDS", help="crossfade to this preset")
+    new.add_argument(
+        "--fade", type=float, metavar="SECONDS", help="crossfade to this preset; without it the control `fade` decides"
+    )
     new.add_argument("--replace", action="store_true", help="replace a preset of that name")
 
     build = actions.add_parser("build-library", help="make the shipped presets again, for a newly trained bundle")
@@ -153,7 +155,7 @@ def _lines(preset: Preset) -> Iterator[str]:
 
     yield f"{preset.name}: {preset.description}".rstrip(": ")
     yield f"base      {f'seed {preset.base.seed}' if isinstance(preset.base, Seed) else 'a stored latent'}"
-    yield f"fade      {preset.fade_s:g} s"
+    yield f"fade      {f'{preset.fade_s:g} s' if 'fade_s' in preset.model_fields_set else 'as the control says'}"
     for anchor in preset.anchors:
         yield f"{anchor.kind:<9} {anchor.weight:+.2f}  {anchor.source}"
     for name, value in preset.controls.items():

@@ -97,7 +97,8 @@ class Anchor(_Model):
 class Preset(_Model):
     """A place to begin from, what pulls at it, and how the controls of the picture's look stand.
 
-    Controls that are not named stay where the performer has them. `fade_s`: seconds of the crossfade to this preset.
+    Controls that are not named stay where the performer has them. `fade_s`: seconds of the crossfade to this preset; a
+    file that does not state it (`"fade_s" not in model_fields_set`) leaves the time to the control `fade`.
     """
 
     schema_version: Literal[1] = 1

@@ -104,7 +104,8 @@ def read_preset(path: Path) -> Preset:
 
 def _to_json(preset: Preset) -> bytes:
     """One line a field: what a person edits can be read, what only a machine reads does not fill a thousand lines."""
-    fields = preset.model_dump(mode="json").items()
+    unstated = {"fade_s"} - preset.model_fields_set  # left to the performer's own fade time
+    fields = preset.model_dump(mode="json", exclude=unstated).items()
     lines = (f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields)
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 

@@ -56,6 +56,15 @@ def test_new_embeds_its_words_and_names_those_it_does_not_know(presets, tmp_path
     assert presets("check", bundle=True)[:2] == (0, "good: hot\n")
 
 
+def test_a_preset_that_states_no_fade_leaves_it_to_the_control(presets, tmp_path: Path):
+    presets("new", "calm", bundle=True)
+    presets("new", "slow", "--fade", "3", bundle=True)
+    store = PresetStore([tmp_path])
+    assert "fade_s" not in store.load("calm").model_fields_set
+    assert "fade_s" in store.load("slow").model_fields_set, "also when it states the default"
+    assert "as the control says" in presets("show", "calm")[1]
+
+
 def test_new_replaces_only_when_told_to(presets, tmp_path: Path):
     assert presets("new", "calm", "--seed", "1", bundle=True)[0] == 0
     before = (tmp_path / "calm.json").read_bytes()

@@ -2,7 +2,10 @@
 
 Every candidate (runtime and precision) is opened, warmed up and timed on the real graph; the fastest median wins. bf16
 is a candidate only for the generator, only where the CPU computes in it, and only if its pictures stay within
-`MAX_GREY_ERROR` of the f32 ones. Measurements, not choices, are kept (`runtimes.json` in the user's cache folder), so
+`MAX_GREY_ERROR` of the f32 ones. The generator, which takes most of a frame, chooses first; the other graphs follow it
+unless another runtime saves them `WORTH_MS`, because a second runtime costs memory, threads and time to start.
+
+Measurements, not choices, are kept (`runtimes.json` in the user's cache folder), so
 that asking for one runtime later measures nothing again. A cache that cannot be read or written costs a new
 measurement, never an error.
 """
@@ -41,6 +44,7 @@ from engine.runtime.session import (
 
 MAX_GREY_ERROR = 1.0
 """Mean absolute error, in grey levels of 255, up to which bf16 pictures pass for the same."""
+WORTH_MS = 0.2
 PARITY_PICTURES = 3
 WARM_UP_RUNS = 3
 MEASURE_S = 0.25
@@ -85,7 +89,7 @@ def choose_runtime(
     threads = threads or default_threads()
     cache = cache or Path(platformdirs.user_cache_dir("cymatic", appauthor=False)) / "runtimes.json"
     remembered = _load(cache)
-    chosen: dict[str, Choice] = {}
+    fit: dict[str, list[_Measured]] = {}
     news = False
     for name in GRAPHS:
         key = _key(bundle.manifest.graphs[name].sha256, threads)
@@ -102,18 +106,17 @@ def choose_runtime(
                 _log.warning("%s", error)
                 failure = error
         remembered[key] = candidates
-        fit = [
+        fit[name] = [
             found
             for found in candidates
             if found.runtime in runtimes and (found.grey_error is None or found.grey_error <= MAX_GREY_ERROR)
         ]
-        if not fit:
+        if not fit[name]:
             raise failure or BundleError(f"graph {name} of bundle {bundle.folder} cannot be run")
-        best = min(fit, key=lambda found: found.ms)
-        chosen[name] = Choice(best.runtime, best.precision, best.ms, best.grey_error)
     if news:
         _save(cache, remembered)
-    return chosen
+    home = min(fit["generator"], key=lambda found: found.ms).runtime
+    return {name: _best(found, home) for name, found in fit.items()}
 
 
 def median_ms(run: Callable[[], object]) -> float:
@@ -141,6 +144,11 @@ def random_feeds(inputs: dict[str, TensorSpec], rng: np.random.Generator) -> Ten
         else:
             feeds[name] = rng.standard_normal(spec.shape, np.float32)
     return feeds
+
+
+def _best(fit: list[_Measured], home: Runtime) -> Choice:
+    best = min(fit, key=lambda found: found.ms + (0.0 if found.runtime == home else WORTH_MS))
+    return Choice(best.runtime, best.precision, best.ms, best.grey_error)
 
 
 def _available(wanted: str) -> tuple[Runtime, ...]:

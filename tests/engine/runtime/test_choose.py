@@ -59,6 +59,20 @@ def test_every_graph_gets_the_faster_runtime(bundle: Bundle, cache: Path, monkey
     assert {(c.runtime, c.precision, c.ms) for c in choices.values()} == {("onnxruntime", "f32", 1.0)}
 
 
+@pytest.mark.parametrize(("saved_ms", "encoder_runs_in"), [(0.05, "openvino"), (1.0, "onnxruntime")])
+def test_a_second_runtime_must_be_worth_it(
+    bundle: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch, saved_ms: float, encoder_runs_in: str
+) -> None:
+    def measure(bundle: Bundle, name: str, runtime: str, threads: int) -> list[Any]:
+        ms = {"openvino": 5.0, "onnxruntime": 9.0 if name == "generator" else 5.0 - saved_ms}[runtime]
+        return [choose._Measured(runtime=runtime, precision="f32", ms=ms)]
+
+    monkeypatch.setattr(choose, "_measure", measure)
+    choices = choose_runtime(bundle, cache=cache)
+    assert choices["generator"].runtime == "openvino"
+    assert choices["encoder"].runtime == encoder_runs_in
+
+
 def test_measured_for_real_once_and_then_remembered(
     bundle: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,9 +5,8 @@ is a candidate only for the generator, only where the CPU computes in it, and on
 `MAX_GREY_ERROR` of the f32 ones. The generator, which takes most of a frame, chooses first; the other graphs follow it
 unless another runtime saves them `WORTH_MS`, because a second runtime costs memory, threads and time to start.
 
-Measurements, not choices, are kept (`runtimes.json` in the user's cache folder), so
-that asking for one runtime later measures nothing again. A cache that cannot be read or written costs a new
-measurement, never an error.
+Measurements, not choices, are kept (`runtimes.json` in the user's cache folder), so that asking for one runtime later
+measures nothing again. A cache that cannot be read or written costs a new measurement, never an error.
 """
 
 from __future__ import annotations

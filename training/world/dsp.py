@@ -193,8 +193,9 @@ class Take:
         shape[:rising] *= (time / attack_s).clamp(max=1.0)[:rising]
         return self.scatter(starts[keep], sizes[keep][:, None] * shape)
 
-    def rings(self, starts: Tensor, sizes: Tensor, hertz: Tensor, fall_s: Tensor, rise: float = 0.0,
-              length_s: float = 0.02) -> Tensor:
+    def rings(
+        self, starts: Tensor, sizes: Tensor, hertz: Tensor, fall_s: Tensor, rise: float = 0.0, length_s: float = 0.02
+    ) -> Tensor:
         """Damped sines at `starts [K]`; their pitch grows by the part `rise` during each fall time."""
         time = self.seconds(length_s)[None]
         hertz = hertz.clamp(max=0.45 * self.sample_rate)
@@ -224,7 +225,8 @@ class Take:
         tilt = self.number(-2.0, 2.0) / 20.0 / math.log10(2.0)
         limits = band(self.number(20.0, 90.0), self.number(9000.0, 15500.0), 1.0)
         size = fast_length(self.samples + impulse.shape[0])
-        gain = sampled(lambda hertz: limits(hertz) * (hertz.clamp(40.0, 14000.0) / 1000.0) ** tilt, size // 2 + 1,
-                       self.sample_rate)
+        gain = sampled(
+            lambda hertz: limits(hertz) * (hertz.clamp(40.0, 14000.0) / 1000.0) ** tilt, size // 2 + 1, self.sample_rate
+        )
         spectrum = torch.fft.rfft(signal, size) * torch.fft.rfft(impulse, size) * gain
         return torch.fft.irfft(spectrum, size)[: self.samples]

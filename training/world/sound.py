@@ -35,7 +35,7 @@ def explosion(take: Take, intensity: Tensor) -> Tensor:
     """Booms at the strokes of `flash` whose pitch drops, debris after each, over the deep rumble of the vent."""
     starts, sizes = take.strokes()
     sizes = sizes * loudness(at(intensity, starts), 16.0)
-    rumble = take.noise(tilted(25.0, 160.0, -4.0)) * (1.0 + 0.35 * take.wander(0.07)) * loudness(intensity, 22.0) * 0.20
+    rumble = take.noise(tilted(25.0, 160.0, -4.0)) * (1.0 + 0.35 * take.wander(0.07)) * loudness(intensity, 22.0) * 0.12
     blast = take.noise(tilted(60.0, 900.0, -5.0)) * take.decays(starts, sizes, take.number(0.22, 0.4)) * 0.38
     blast = blast + take.noise(band(300.0, 5000.0, 1.0)) * take.decays(starts, sizes, 0.05) * 0.30
     tail = take.noise(tilted(30.0, 220.0, -3.0)) * take.decays(starts, sizes, take.number(0.7, 1.2), 0.05) * 0.22
@@ -87,8 +87,14 @@ def rain(take: Take, intensity: Tensor) -> Tensor:
     puddles = take.events((3.0 + 14.0 * intensity) * (intensity > 0.01))
     count = puddles.shape[0]
     size = 0.11 * at(gain, puddles) * torch.exp(0.5 * take.normal(count))
-    plink = take.rings(puddles, size, take.uniform(count, low=1400.0, high=4200.0),
-                       take.uniform(count, low=0.003, high=0.012), rise=0.05, length_s=0.04)
+    plink = take.rings(
+        puddles,
+        size,
+        take.uniform(count, low=1400.0, high=4200.0),
+        take.uniform(count, low=0.003, high=0.012),
+        rise=0.05,
+        length_s=0.04,
+    )
     return bed + low + patter + plink
 
 
@@ -109,9 +115,14 @@ def splash(take: Take, intensity: Tensor) -> Tensor:
     trail = take.decays(slaps, size, 0.22, 0.06)
     bubbles = take.events((60.0 * trail).clamp(max=100.0))
     count = bubbles.shape[0]
-    ring = take.rings(bubbles, 0.20 * at(trail, bubbles) * torch.exp(0.4 * take.normal(count)),
-                      take.uniform(count, low=500.0, high=2200.0), take.uniform(count, low=0.005, high=0.02), rise=0.25,
-                      length_s=0.06)
+    ring = take.rings(
+        bubbles,
+        0.20 * at(trail, bubbles) * torch.exp(0.4 * take.normal(count)),
+        take.uniform(count, low=500.0, high=2200.0),
+        take.uniform(count, low=0.005, high=0.02),
+        rise=0.25,
+        length_s=0.06,
+    )
     return wash + body + spray + ring
 
 
@@ -131,13 +142,24 @@ def mud(take: Take, intensity: Tensor) -> Tensor:
     keep = release < take.samples
     release, size = release[keep], size[keep]
     count = release.shape[0]
-    plop = take.rings(release, 0.55 * size, take.uniform(count, low=130.0, high=330.0),
-                      take.uniform(count, low=0.02, high=0.04), rise=0.7, length_s=0.14)
+    plop = take.rings(
+        release,
+        0.55 * size,
+        take.uniform(count, low=130.0, high=330.0),
+        take.uniform(count, low=0.02, high=0.04),
+        rise=0.7,
+        length_s=0.14,
+    )
     blobs = take.events((3.0 + 16.0 * intensity) * (intensity > 0.01))
     count = blobs.shape[0]
-    blob = take.rings(blobs, 0.16 * at(gain, blobs) * torch.exp(0.5 * take.normal(count)),
-                      take.uniform(count, low=160.0, high=520.0), take.uniform(count, low=0.008, high=0.02), rise=0.5,
-                      length_s=0.08)
+    blob = take.rings(
+        blobs,
+        0.16 * at(gain, blobs) * torch.exp(0.5 * take.normal(count)),
+        take.uniform(count, low=160.0, high=520.0),
+        take.uniform(count, low=0.008, high=0.02),
+        rise=0.5,
+        length_s=0.08,
+    )
     return wet + suck + plop + blob
 
 
@@ -159,7 +181,7 @@ def thunder(take: Take, intensity: Tensor) -> Tensor:
     tearing = take.noise(band(500.0, 3500.0, 1.0)) * roll.square() * claps * 0.12
     echo = take.noise(tilted(50.0, 500.0, -4.0)) * roll * take.decays(starts, sizes, take.number(0.6, 1.0), 0.06) * 0.30
     deep = take.noise(tilted(28.0, 140.0, -3.0)) * roll * take.decays(starts, sizes, take.number(1.4, 2.4), 0.15) * 0.22
-    rolling = take.noise(tilted(35.0, 170.0, -3.0)) * roll.square() * loudness(intensity, 22.0) * 0.10
+    rolling = take.noise(tilted(35.0, 170.0, -3.0)) * roll.square() * loudness(intensity, 22.0) * 0.06
     shower = take.noise(tilted(1800.0, 9000.0, -2.0)) * loudness(intensity, 12.0) * 0.022
     return crack + clap + tearing + echo + deep + rolling + shower
 
@@ -203,9 +225,12 @@ def wind(take: Take, intensity: Tensor) -> Tensor:
     body = take.noise(tilted(50.0, 420.0, -5.0)) * gain * 0.10
     centre = take.number(330.0, 560.0)
     whistle = take.resonance(centre * (0.6 + 0.9 * gust) * torch.exp(0.08 * take.wander(0.4)), 60.0) * 0.055
-    whistle = whistle + take.resonance(
-        2.3 * centre * (0.6 + 0.9 * gust) * torch.exp(0.06 * take.wander(0.3)), 80.0
-    ) * (0.5 + 0.5 * take.wander(0.8)).clamp(min=0.0) * 0.035
+    whistle = (
+        whistle
+        + take.resonance(2.3 * centre * (0.6 + 0.9 * gust) * torch.exp(0.06 * take.wander(0.3)), 80.0)
+        * (0.5 + 0.5 * take.wander(0.8)).clamp(min=0.0)
+        * 0.035
+    )
     air = take.noise(band(700.0, 2600.0, 1.0)) * gust * 0.012
     return body + (whistle + air) * gain
 

@@ -18,7 +18,7 @@ from engine.audio.mel import Float32, MelConfig, clean, mel_bank
 __all__ = ["FastFeatures"]
 
 LEVEL_S = 0.020
-GATE_DB = -60.0  # below it nothing moves the picture
+GATE_DB = -60.0  # softer sound has no level and no onset; a pulse already begun decays in its own time
 QUIETEST_DB = -120.0
 FULL_SCALE = 0.999
 CLIP_HOLD_S = 0.5
@@ -77,21 +77,18 @@ class FastFeatures:
         self._measure(block)
         hops = range(self._followed, self._bank.complete(self._seen))
         starts = np.array([self._bank.start(hop) - origin for hop in hops], np.int64)
-        for column in self._bank.decibels(joined, starts):
-            self._follow(column)
-        if self.rms_db < GATE_DB:
-            self.level = self.onset = 0.0
+        for start, column in zip(starts.tolist(), self._bank.decibels(joined, starts), strict=True):
+            self._follow(column, _rms_db(joined[start : start + self._bank.length]) >= GATE_DB)
 
     def _measure(self, block: Float32) -> None:
-        newest = self._recent[-round(LEVEL_S * self.sample_rate) :].astype(np.float64)
-        self.rms_db = 10 * log10(max(float(np.mean(newest * newest)), 10 ** (QUIETEST_DB / 10)))
+        self.rms_db = _rms_db(self._recent[-round(LEVEL_S * self.sample_rate) :])
         self.level = min(max(1 - self.rms_db / GATE_DB, 0.0), 1.0)
         loud = np.flatnonzero(np.abs(block) >= FULL_SCALE)
         if len(loud):
             self._clipped_at = self._seen - len(block) + int(loud[-1])
         self.clip = self._seen - self._clipped_at <= CLIP_HOLD_S * self.sample_rate
 
-    def _follow(self, column: Float32) -> None:
+    def _follow(self, column: Float32, audible: bool) -> None:
         """One hop of the onset detector."""
         before = np.maximum(self._spectra[0], self._spectra[1])  # a window ago
         widest = before.copy()  # and its neighbour bands: a gliding tone is no onset
@@ -105,11 +102,17 @@ class FastFeatures:
         self._fluxes[self._followed % len(self._fluxes)] = flux
         self._followed += 1
         self.onset *= exp(-FLUX.hop_s / DECAY_S)
+        self.onset = self.onset if self.onset > 0.01 else 0.0
         self._since_onset += 1
-        if over > 0 and self._since_onset * FLUX.hop_s >= REFRACTORY_S:
+        if audible and over > 0 and self._since_onset * FLUX.hop_s >= REFRACTORY_S:
             self._since_onset = 0
             self.onsets += 1
             self.onset = max(self.onset, min(0.3 + 0.7 * over / FULL_ONSET_DB, 1.0))
+
+
+def _rms_db(samples: Float32) -> float:
+    # Not a dot product: its BLAS threads would fight the networks for the cores.
+    return 10 * log10(max(float(np.mean(np.square(samples, dtype=np.float64))), 10 ** (QUIETEST_DB / 10)))
 
 
 def _median(values: Float32) -> float:

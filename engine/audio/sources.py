@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import soundfile
 
 from engine.audio.mel import HIGHEST_RATE, LOWEST_RATE, Float32
 from engine.errors import AudioError
@@ -106,9 +107,11 @@ def open_source(kind: str, device: str | None = None) -> Source:
 class FileSource:
     """A sound file that plays at its true speed against a clock, decoded as it is needed, again and again.
 
+    A reader that stays away for more than a second finds the file where it left it, less that second.
+
     Parameters
     ----------
-    path : a file libsndfile can read; any rate, any number of channels.
+    path : a file libsndfile can read; any rate, any number of channels. `AudioError` for anything else.
     name : what to call it; the file's name if None.
     clock : seconds; `perf_counter` in a show, anything monotonic in a test or an offline run.
     """
@@ -119,12 +122,12 @@ class FileSource:
         self._path = Path(path)
         self.name = name or self._path.name
         self._clock = clock
-        self._file = _open_sound(self._path)
-        self.sample_rate: int = self._file.samplerate
-        self.channels: int = self._file.channels
+        self.sample_rate, self.channels = _probe(self._path)
         self.error: str | None = None
-        self._started_at: float | None = None
-        self._position = 0  # frames since the start, over all loops
+        self._file: Any = None  # an open SoundFile while playing
+        self._ended = False
+        self._started_at = 0.0
+        self._position = 0  # frames since _started_at
         self.frames = 0
         self.gaps = 0
         self._silent = 0
@@ -138,24 +141,25 @@ class FileSource:
         return self._silent / self.frames if self.frames else 0.0
 
     def start(self) -> None:
-        """Play from the file's beginning."""
-        if self._file.closed:
-            self._file = _open_sound(self._path)
-        self._file.seek(0)
+        """Play from the file's beginning; `AudioError` if it has become unreadable."""
+        self.stop()
+        self._file, self._ended = _open(self._path), False
         self._position = 0
         self._started_at = self._clock()
 
     def stop(self) -> None:
-        self._started_at = None
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
     def read(self) -> Block:
-        if self._started_at is None:
+        if self._file is None:
             return Block(np.empty(0, np.float32), self._clock())
         due = int((self._clock() - self._started_at) * self.sample_rate) - self._position
         missed = due - round(LONGEST_READ_S * self.sample_rate)
         if missed > 0:
-            self._skip(missed)
+            self.gaps += 1
+            self._started_at += missed / self.sample_rate
             due -= missed
         samples = self._decode(max(due, 0))
         self._position += len(samples)
@@ -163,61 +167,60 @@ class FileSource:
         self._silent += 0 if samples.any() else len(samples)
         return Block(samples, self._started_at + self._position / self.sample_rate)
 
-    def _skip(self, frames: int) -> None:
-        self.gaps += 1
-        self._position += frames
-        try:
-            self._file.seek((self._file.tell() + frames) % self._file.frames)
-        except (RuntimeError, ValueError):  # a file that cannot be sought goes on where it is
-            self._rewind()
-
     def _decode(self, frames: int) -> Float32:
         """The next `frames` frames as mono; silence where the file has become unreadable."""
         parts: list[Float32] = []
         wanted, fruitless = frames, 0
         while wanted > 0 and fruitless < 2:
             try:
+                if self._ended:  # opened anew, not sought: see _Forward
+                    self._file.close()
+                    self._file, self._ended = _open(self._path), False
                 part = self._file.read(wanted, dtype="float32", always_2d=True)
-            except (RuntimeError, ValueError):  # libsndfile's errors are RuntimeErrors: damaged from here on
+                self._ended = len(part) < wanted
+            except (RuntimeError, ValueError, AudioError):  # libsndfile's own errors are RuntimeErrors
                 self.gaps += 1
-                part = np.empty((0, self.channels), np.float32)
+                self._ended, part = True, np.empty((0, self.channels), np.float32)
             fruitless = 0 if len(part) else fruitless + 1
-            if len(part) < wanted:
-                self._rewind()
             parts.append(part.mean(axis=1))
             wanted -= len(part)
-        self.error = f"{self._path} can no longer be read" if wanted else None
+        if frames:
+            self.error = f"{self._path} can no longer be read" if wanted else None
         return np.concatenate([*parts, np.zeros(wanted, np.float32)])
 
-    def _rewind(self) -> None:
-        try:
-            self._file.seek(0)
-        except (RuntimeError, ValueError):
-            self.gaps += 1
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries no types
+    """A file that is only read onwards.
+
+    soundfile seeks after every read of a file that can be sought, and after a seek libsndfile 1.2.2 begins an MP3 with
+    silence: read in small blocks it would be nothing else.
+    """
+
+    def seekable(self) -> bool:
+        return False
 
 
-def _open_sound(path: Path) -> Any:
-    """An open `SoundFile` at its beginning that is known to give at least one frame, else `AudioError`."""
-    import soundfile
-
+def _open(path: Path) -> Any:
+    """An open `SoundFile` at its beginning, else `AudioError`."""
     if not path.is_file():
         raise AudioError(f"no sound file at {path}: give `mic`, `demo` or the path of a WAV, FLAC, OGG or MP3 file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} is empty: nothing to play")
     try:
-        file = soundfile.SoundFile(path)
+        return _Forward(path)
     except (RuntimeError, TypeError, OSError) as error:  # TypeError: a .raw file has no header to go by
         raise AudioError(f"{path} is not a sound file that can be read (WAV, FLAC, OGG or MP3)") from error
-    try:
+
+
+def _probe(path: Path) -> tuple[int, int]:
+    """Sample rate and channels of a file that is known to give at least one frame, else `AudioError`."""
+    if path.is_file() and path.stat().st_size == 0:
+        raise AudioError(f"{path} is empty: nothing to play")
+    with _open(path) as file:
         if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
             raise AudioError(f"{path} has a sample rate of {file.samplerate} Hz, not {LOWEST_RATE}..{HIGHEST_RATE} Hz")
-        if len(file.read(1, always_2d=True)) == 0:
+        try:
+            frames = len(file.read(1, always_2d=True))
+        except RuntimeError as error:
+            raise AudioError(f"{path} is damaged: its sound cannot be decoded") from error
+        if not frames:
             raise AudioError(f"{path} holds no sound: nothing to play")
-        file.seek(0)
-    except RuntimeError as error:
-        file.close()
-        raise AudioError(f"{path} is damaged: its sound cannot be decoded") from error
-    except AudioError:
-        file.close()
-        raise
-    return file
+        return file.samplerate, file.channels

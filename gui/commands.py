@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
@@ -21,53 +22,45 @@ PRESET_KEYS = "1234567890"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row: the keys as a person reads them, what they do, and the codes that call it."""
+    """One row: the keys as a person reads them, what they do, and what runs for each (with Ctrl?, key)."""
 
     keys: str
     does: str
-    codes: tuple[int, ...]
-    run: Callable[[], object]
+    runs: dict[tuple[bool, int], Callable[[], object]]
 
 
 class Commands:
-    """What the keys do, for one stage and its output window. `show_help` and `quit` come from the application."""
+    """What the keys do, for one stage and its output window. `show_help` and `quit_run` come from the application."""
 
     def __init__(
         self, stage: StageView, output: OutputWindow, *, show_help: Callable[[], None], quit_run: Callable[[], None]
     ) -> None:
         self._stage = stage
         key = Qt.Key
+        digits = {(False, key(key.Key_0 + int(digit))): partial(self._preset, i) for i, digit in enumerate(PRESET_KEYS)}
         self.rows = (
-            Command("B", "Blackout", (key.Key_B,), lambda: self._toggle("blackout")),
-            Command("Space", "Freeze the picture", (key.Key_Space,), lambda: self._toggle("freeze")),
-            Command("T", "Test card", (key.Key_T,), lambda: self._toggle("testcard")),
-            Command("F", "Full screen", (key.Key_F,), output.toggle_fullscreen),
-            Command("Esc", "Leave full screen", (key.Key_Escape,), output.leave_fullscreen),
-            Command("S", "Fit, fill or stretch", (key.Key_S,), output.next_sizing),
-            Command("1 … 9, 0", "Preset 1 to 10", (), lambda: None),
-            Command("N", "Next preset", (key.Key_N,), lambda: self.fire("preset/next")),
-            Command("P", "Previous preset", (key.Key_P,), lambda: self.fire("preset/prev")),
-            Command("Ctrl 0", "Every control to its default", (), lambda: None),
-            Command("F1", "This page", (key.Key_F1,), show_help),
-            Command("Ctrl Q", "End the show", (), quit_run),
+            Command("B", "Blackout", {(False, key.Key_B): partial(self._toggle, "blackout")}),
+            Command("Space", "Freeze the picture", {(False, key.Key_Space): partial(self._toggle, "freeze")}),
+            Command("T", "Test card", {(False, key.Key_T): partial(self._toggle, "testcard")}),
+            Command("F", "Full screen", {(False, key.Key_F): output.toggle_fullscreen}),
+            Command("Esc", "Leave full screen", {(False, key.Key_Escape): output.leave_fullscreen}),
+            Command("S", "Fit, fill or stretch", {(False, key.Key_S): output.next_sizing}),
+            Command("1 … 9, 0", "Preset 1 to 10", digits),
+            Command("N", "Next preset", {(False, key.Key_N): partial(self.fire, "preset/next")}),
+            Command("P", "Previous preset", {(False, key.Key_P): partial(self.fire, "preset/prev")}),
+            Command("Ctrl 0", "Every control to its default", {(True, key.Key_0): partial(self.fire, "panic")}),
+            Command("F1", "This page", {(False, key.Key_F1): show_help}),
+            Command("Ctrl Q", "End the show", {(True, key.Key_Q): quit_run}),
         )
-        self._by_code = {code: row.run for row in self.rows for code in row.codes}
-        self._with_ctrl = {key.Key_0: lambda: self.fire("panic"), key.Key_Q: quit_run}
+        self._runs = {code: run for row in self.rows for code, run in row.runs.items()}
 
     def press(self, event: QKeyEvent) -> bool:
         """Does what the key asks for; False when it means nothing here. A held key counts once."""
-        if event.isAutoRepeat():
-            return True
-        modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
-        if modifiers == Qt.KeyboardModifier.ControlModifier:
-            run = self._with_ctrl.get(event.key())
-        elif modifiers in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier):
-            run = self._by_code.get(event.key())
-            if run is None and event.text() and event.text() in PRESET_KEYS:
-                run = lambda: self._preset(PRESET_KEYS.index(event.text()))  # noqa: E731
-        else:
-            run = None
-        if run is not None:
+        extra = Qt.KeyboardModifier.KeypadModifier | Qt.KeyboardModifier.ShiftModifier  # some layouts shift for digits
+        modifiers = event.modifiers() & ~extra
+        ctrl = modifiers == Qt.KeyboardModifier.ControlModifier
+        run = self._runs.get((ctrl, event.key())) if ctrl or modifiers == Qt.KeyboardModifier.NoModifier else None
+        if run is not None and not event.isAutoRepeat():
             run()
         return run is not None
 
@@ -75,14 +68,10 @@ class Commands:
         """Fires a trigger."""
         self._stage.desk.set(name, True, origin=ORIGIN)
 
-    def go(self, preset: str) -> None:
-        """Goes to a preset by name."""
-        self._stage.desk.set("preset/go", preset, origin=ORIGIN)
-
     def _preset(self, position: int) -> None:
         names = self._stage.preset_names()
         if position < len(names):
-            self.go(names[position])
+            self._stage.desk.set("preset/go", names[position], origin=ORIGIN)
 
     def _toggle(self, name: str) -> None:
         self._stage.desk.set(name, not self._stage.desk.get(name), origin=ORIGIN)

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QKeyEvent, QMouseEvent
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from engine.control.registry import REGISTRY, Control
+from engine.control.registry import CONTROLS, REGISTRY, Control
 from engine.errors import ControlError
 from gui import style
 from gui.commands import ORIGIN, PRESET_KEYS, Commands
-from gui.widgets import QUIET_DB, Fader, LevelMeter, Light, MelPicture, Preview, SceneBars, label
+from gui.widgets import FLOOR_DB, QUIET_DB, Fader, LevelMeter, Light, MelPicture, Preview, SceneBars, label
 
 if TYPE_CHECKING:
     from engine.slot import Frame
@@ -30,13 +30,20 @@ PAD_COLUMNS = 4
 
 
 class ControlWindow(QWidget):
-    """Shows a stage. `newest` gives the newest frame without taking it away from the output; `latency_ms` what it measured."""
+    """Shows a stage.
+
+    `newest` gives the newest frame without taking it away from the output; `latency_ms` is what the output measured.
+    `commands` is set by the owner.
+    """
 
     closed = Signal()
     """The user asked to close the window."""
 
     def __init__(
-        self, stage: StageView, newest: Callable[[], Frame | None], latency_ms: Callable[[], float | None] = lambda: None
+        self,
+        stage: StageView,
+        newest: Callable[[], Frame | None],
+        latency_ms: Callable[[], float | None] = lambda: None,
     ) -> None:
         super().__init__()
         self._stage, self._newest, self._latency_ms = stage, newest, latency_ms
@@ -65,8 +72,8 @@ class ControlWindow(QWidget):
         left.setSpacing(style.GAP)
         upper = QHBoxLayout()
         upper.setSpacing(style.GAP)
-        upper.addWidget(self._hears(), 5)
-        upper.addWidget(self._paints(), 6)
+        upper.addWidget(self._hears(), 10)
+        upper.addWidget(self._paints(), 14)
         left.addLayout(upper, 1)
         left.addWidget(self._presets())
         columns = QHBoxLayout()
@@ -80,7 +87,8 @@ class ControlWindow(QWidget):
         whole.addLayout(self._footer())
 
     def _hears(self) -> QFrame:
-        panel, layout = _panel("Hears")
+        self.rate = _text("", style.BODY, "faint")
+        panel, layout = _panel("Hears", self.rate)
         self.device = _text("", style.LARGE, "figure")
         self.meter = LevelMeter()
         self.advice = _text("", style.BODY, "muted")
@@ -106,7 +114,7 @@ class ControlWindow(QWidget):
         return panel
 
     def _presets(self) -> QFrame:
-        panel, layout = _panel("Presets")
+        panel, layout = _panel("Presets", self._trigger("preset/prev", "‹"), self._trigger("preset/next", "›"))
         self._pad_grid = QGridLayout()
         self._pad_grid.setSpacing(8)
         self._pad_grid.setContentsMargins(0, 0, 0, 0)
@@ -116,13 +124,13 @@ class ControlWindow(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setFixedHeight(2 * 42 + 8)
+        scroll.setFixedHeight(2 * 46 + 8)
         scroll.setWidget(inside)
         layout.addWidget(scroll)
         return panel
 
     def _controls(self) -> QFrame:
-        panel, layout = _panel("Controls")
+        panel, layout = _panel("Controls", self._trigger("panic", "Defaults"))
         panel.setFixedWidth(404)
         layout.setSpacing(0)
         stage_buttons = QHBoxLayout()
@@ -137,18 +145,26 @@ class ControlWindow(QWidget):
             for control in members:
                 fader = self.faders[control.name] = Fader(control)
                 fader.moved.connect(self._edit)
-                layout.addWidget(fader)
-            layout.addSpacing(10)
-        layout.addStretch(1)
+                layout.addWidget(fader, 1)
+            layout.addSpacing(14)
         layout.addLayout(stage_buttons)
         return panel
+
+    def _trigger(self, name: str, words: str) -> QPushButton:
+        button = QPushButton(words)
+        button.setFont(style.font(style.SMALL))
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.setToolTip(CONTROLS[name].description)
+        button.setProperty("role", "quiet")
+        button.clicked.connect(lambda: self._edit(name, True))
+        return button
 
     def _toggle(self, control: Control) -> QPushButton:
         button = self.toggles[control.name] = QPushButton("Test card" if control.name == "testcard" else label(control))
         button.setCheckable(True)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # Space belongs to freeze
         button.setToolTip(control.description)
-        button.setProperty("role", "alarm" if control.name == "blackout" else "toggle")
+        button.setProperty("role", "alarm" if control.name == "blackout" else "stage")
         button.clicked.connect(lambda on, name=control.name: self._edit(name, on))
         return button
 
@@ -213,13 +229,18 @@ class ControlWindow(QWidget):
     def _show_sound(self, status: Any) -> None:
         audio = status.get("audio") or {}
         rms_db, clip = float(status.get("rms_db", -90.0)), bool(status.get("clip"))
-        self.device.setText(audio.get("device", "No sound yet"))
+        self.device.setText(str(audio.get("device", "No sound yet")))
+        self.rate.setText(f"{audio['sample_rate'] / 1000:g} kHz" if audio.get("sample_rate") else "")
         self.meter.show_level(rms_db, clip=clip)
         self.onset.show_value(float(status.get("onset", 0.0)))
         self._quiet_ticks = self._quiet_ticks + 1 if rms_db < QUIET_DB else 0
         quiet = self._quiet_ticks * REFRESH_MS >= 1000 * QUIET_AFTER_S
-        _say(self.advice, "Clipping: turn the input down" if clip else "Too quiet to read" if quiet else "",
-             "error" if clip else "muted")
+        if clip:
+            _say(self.advice, "Clipping: turn it down", "error")
+        elif quiet:
+            _say(self.advice, "Too quiet to read", "figure")
+        else:
+            _say(self.advice, f"{max(rms_db, FLOOR_DB):.0f} dB".replace("-", "−"), "muted")
         if (mel := status.get("mel")) is not None and status is not self._heard:
             self._heard = status
             self.mel.push(mel)
@@ -248,7 +269,7 @@ class ControlWindow(QWidget):
             self._help = HelpPage(self, self.commands)
         if self._help is not None:
             self._help.setVisible(not self._help.isVisible())
-            self._help.centre()
+            self._help.cover()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if self._help is not None and self._help.isVisible() and event.key() == Qt.Key.Key_Escape:
@@ -262,21 +283,27 @@ class ControlWindow(QWidget):
 
     def resizeEvent(self, event: QEvent) -> None:
         if self._help is not None:
-            self._help.centre()
+            self._help.cover()
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        self._timer.stop()
+        # As with the output: closing is a wish, and the owner ends the run in order.
+        event.ignore()
         self.closed.emit()
-        event.accept()
+
+    def finish(self) -> None:
+        """Stops the timer and hides the window for good."""
+        self._timer.stop()
+        self.hide()
 
 
-class HelpPage(QFrame):
-    """The keys, over the middle of the control window."""
+class HelpPage(QWidget):
+    """The keys, over the control window, which is dimmed meanwhile."""
 
     def __init__(self, parent: QWidget, commands: Commands) -> None:
         super().__init__(parent)
-        self.setObjectName("help")
-        grid = QGridLayout(self)
+        page = QFrame()
+        page.setObjectName("help")
+        grid = QGridLayout(page)
         grid.setContentsMargins(36, 28, 36, 28)
         grid.setHorizontalSpacing(36)
         grid.setVerticalSpacing(8)
@@ -284,33 +311,49 @@ class HelpPage(QFrame):
         for row, command in enumerate(commands.rows, 1):
             grid.addWidget(_text(command.keys, style.LARGE, "figure"), row, 0)
             grid.addWidget(_text(command.does, style.LARGE, "muted"), row, 1)
-        hint = "Faders: Shift drags finely, a double click puts the default back, Tab and arrows move them"
-        note = _text(hint, style.BODY, "faint")
+        hint = "On a fader: Shift drags finely, a double click puts the default back, Tab and arrows move."
+        note = _text(hint, style.BODY, "muted")
         note.setWordWrap(True)
-        grid.addWidget(note, len(commands.rows) + 1, 0, 1, 2)
+        grid.setRowMinimumHeight(len(commands.rows) + 1, 8)
+        grid.addWidget(note, len(commands.rows) + 2, 0, 1, 2)
+        outer = QGridLayout(self)
+        outer.addWidget(page, 0, 0, Qt.AlignmentFlag.AlignCenter)
         self.hide()
 
-    def centre(self) -> None:
-        """Puts the page in the middle of its window."""
-        self.adjustSize()
-        self.move((self.parentWidget().width() - self.width()) // 2, (self.parentWidget().height() - self.height()) // 2)
+    def cover(self) -> None:
+        """Lies over the whole of its window."""
+        self.setGeometry(self.parentWidget().rect())
         self.raise_()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), style.color(style.BACKGROUND, 0.8))
+        painter.end()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self.hide()
 
 
 def _group(control: Control) -> str:
-    """Faders that belong together: what the stage does, or the part of the name before the stroke."""
-    if control.scope == "stage" and "/" not in control.name:
-        return "stage"
-    return control.name.partition("/")[0] if "/" in control.name else "picture"
+    """Faders that belong together and stand together."""
+    family = control.name.partition("/")[0]
+    if family in ("sound", "text"):
+        return "mix"
+    return family if "/" in control.name else control.scope
 
 
-def _panel(title: str) -> tuple[QFrame, QVBoxLayout]:
+def _panel(title: str, *beside: QWidget) -> tuple[QFrame, QVBoxLayout]:
     panel = QFrame()
     panel.setObjectName("panel")
     layout = QVBoxLayout(panel)
     layout.setContentsMargins(style.PAD, 12, style.PAD, style.PAD)
     layout.setSpacing(10)
-    layout.addWidget(_text(title, style.BODY, "title"))
+    head = QHBoxLayout()
+    head.setSpacing(8)
+    head.addWidget(_text(title, style.BODY, "title"), 1)
+    for widget in beside:
+        head.addWidget(widget)
+    layout.addLayout(head)
     return panel, layout
 
 

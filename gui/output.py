@@ -1,8 +1,8 @@
 """The output window: what the audience sees.
 
-It owns one vsynced surface and no picture of its own making. A short timer asks the stage for the newest frame and moves
-the stage on; `frameSwapped` asks again at once, so with vsync a new frame is taken right after the last one was shown.
-Paint events drive nothing: a window that is hidden or minimised stops painting, and the stage goes on.
+It owns one vsynced surface and no picture of its own making. A short timer asks the stage for the newest frame and
+moves the stage on; `frameSwapped` asks again at once, so with vsync a new frame is taken right after the last one was
+shown. Paint events drive nothing: a window that is hidden or minimised stops painting, and the stage goes on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PULSE_MS = 4
 TICK_S = 1 / 120
 """Least time between two ticks of the stage."""
 BAR_STEP_S = 1 / 60
-"""The moving bar of the test card goes in steps of this, so that a free-running surface does not repaint without end."""
+"""The test card's moving bar goes in steps of this, so that a free-running surface does not repaint without end."""
 
 _MINIMUM_SIZE = QSize(160, 90)
 
@@ -39,8 +39,9 @@ _MINIMUM_SIZE = QSize(160, 90)
 class OutputWindow(QObject):
     """One surface on one display. All methods on the Qt thread.
 
-    `display`: 1-based number of the display, or None for the first that is not the primary one (full screen) or wherever
-    the desktop puts a window. `on_frame` hears every new frame once. Raises `CymaticError` for a display that is not there.
+    `display`: 1-based number of the display, or None for the first that is not the primary one (full screen) or
+    wherever the desktop puts a window. `on_frame` hears every new frame once. Raises `CymaticError` for a display that
+    is not there.
     """
 
     closed = Signal()
@@ -90,7 +91,7 @@ class OutputWindow(QObject):
         height, width = self._stage.image_size
         room = (self._screen if self._placed else QGuiApplication.primaryScreen()).availableGeometry()
         scale = min(960 / width, 0.75 * room.width() / width, 0.75 * room.height() / height)
-        size = QSize(max(round(width * scale), _MINIMUM_SIZE.width()), max(round(height * scale), _MINIMUM_SIZE.height()))
+        size = QSize(round(width * scale), round(height * scale)).expandedTo(_MINIMUM_SIZE)
         if self._placed:
             self.surface.setScreen(self._screen)
             self.surface.setPosition(room.center() - QRect(0, 0, size.width(), size.height()).center())
@@ -157,16 +158,17 @@ class OutputWindow(QObject):
             self._stage.tick()
 
     def _swapped(self) -> None:
-        shown = self._shown
-        if shown is not None and shown.index != self._timed and self._picture is not None and self._picture.rgba is shown.rgba:
+        shown, picture = self._shown, self._picture
+        painted = shown is not None and picture is not None and picture.rgba is shown.rgba
+        if painted and shown.index != self._timed:
             self._timed = shown.index
             self._latencies.append(time.perf_counter() - shown.captured_at)
         self.pulse()
 
     def _compose(self) -> Picture:
-        """What the audience sees now, by the rule of `engine.present`: blackout wins over all, the test card is not faded.
+        """What the audience sees now, by the rule of `engine.present`: blackout wins, the test card is not faded.
 
-        The same rule, but the level is left to the surface, so that a fade costs no copy of the picture.
+        The level is left to the surface, so that a fade costs no copy of the picture.
         """
         desk = self._stage.desk
         level = 0.0 if desk.get("blackout") else float(desk.get("master"))
@@ -214,7 +216,10 @@ def display_name(screen: QScreen) -> str:
 
 
 def choose_screen(display: int | None) -> QScreen:
-    """The display of that 1-based number; None gives the first that is not the primary one, if any. Raises `CymaticError`."""
+    """The display of that 1-based number; None gives the first that is not the primary one, if there is one.
+
+    Raises `CymaticError`, which lists the displays.
+    """
     screens = QGuiApplication.screens()
     if display is None:
         primary = QGuiApplication.primaryScreen()

@@ -40,15 +40,18 @@ QLabel[role="figure"] {{ color: {TEXT}; }}
 QLabel[role="muted"] {{ color: {MUTED}; }}
 QLabel[role="faint"] {{ color: {FAINT}; }}
 QLabel[role="error"] {{ color: {ALARM}; }}
-QFrame#panel QPushButton, QPushButton {{
-    background: {RAISED}; color: {TEXT}; border: 1px solid {RAISED}; border-radius: 4px; padding: 0 12px; min-height: 40px;
+QFrame#panel QPushButton {{
+    background: {RAISED}; color: {TEXT}; border: 1px solid {RAISED}; border-radius: 4px; padding: 0 12px;
+    min-height: 44px;
 }}
-QFrame#panel QPushButton:hover, QPushButton:hover {{ border-color: {FAINT}; }}
-QFrame#panel QPushButton:pressed, QPushButton:pressed {{ background: {LINE}; }}
-QFrame#panel QPushButton:checked, QPushButton:checked {{ background: {ACCENT}; border-color: {ACCENT}; color: {BACKGROUND}; }}
+QFrame#panel QPushButton:hover {{ border-color: {FAINT}; }}
+QFrame#panel QPushButton:pressed {{ background: {LINE}; }}
+QFrame#panel QPushButton:checked {{ background: {ACCENT}; border-color: {ACCENT}; color: {BACKGROUND}; }}
+QFrame#panel QPushButton[role="stage"] {{ min-height: 56px; }}
+QFrame#panel QPushButton[role="alarm"] {{ min-height: 56px; }}
 QFrame#panel QPushButton[role="alarm"]:checked {{ background: {ALARM}; border-color: {ALARM}; color: {BACKGROUND}; }}
 QFrame#panel QPushButton[role="quiet"] {{
-    background: transparent; border-color: {LINE}; color: {MUTED}; min-height: 30px;
+    background: transparent; border-color: {LINE}; color: {MUTED}; min-height: 22px; max-height: 22px; padding: 0 10px;
 }}
 QFrame#panel QPushButton[role="quiet"]:hover {{ color: {TEXT}; border-color: {FAINT}; }}
 QFrame#help {{ background: {PANEL}; border: 1px solid {LINE}; border-radius: 8px; }}
@@ -85,8 +88,8 @@ def heat_table() -> NDArray[np.uint8]:
     stops = np.array([0.0, 0.35, 0.75, 1.0])
     shades = [QColor(name) for name in (PANEL, "#5c3a1c", ACCENT, "#fff3e0")]
     at = np.linspace(0.0, 1.0, 256)
-    channels = [np.interp(at, stops, [channel(shade) for shade in shades]) for channel in (QColor.red, QColor.green, QColor.blue)]
-    return np.stack(channels, axis=1).astype(np.uint8)
+    channels = np.array([(shade.red(), shade.green(), shade.blue()) for shade in shades]).T
+    return np.stack([np.interp(at, stops, channel) for channel in channels], axis=1).astype(np.uint8)
 
 
 def icon() -> QIcon:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QRectF, Qt, Signal
+from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QColor,
@@ -24,7 +24,6 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QRasterWindow,
-    QWindow,
 )
 from PySide6.QtOpenGL import (
     QOpenGLBuffer,
@@ -52,9 +51,9 @@ _GL_RENDERER = 0x1F01
 class Picture:
     """What a surface shows: an image, how bright, and how it fills the window.
 
-    `rgba` uint8 [H, W, 4], contiguous and never written again (the same array is uploaded once); `level` 0..1 multiplies
-    the colour values; `sizing` is one of `SIZINGS`; `bar` is a white rectangle (x, y, width, height as parts of the window,
-    y from the top), the part of the test card that moves.
+    `rgba` uint8 [H, W, 4], contiguous and never written again (the same array is uploaded once); `level` 0..1
+    multiplies the colour values; `sizing` is one of `SIZINGS`; `bar` is a white rectangle (x, y, width, height as parts
+    of the window, y from the top), the part of the test card that moves.
     """
 
     rgba: NDArray[np.uint8]
@@ -224,34 +223,36 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         gl.glViewport(0, 0, round(across), round(down))
         gl.glClearColor(0.0, 0.0, 0.0, 1.0)
         gl.glClear(_GL_COLOR_BUFFER_BIT)
-        if picture is None or self._program is None or self._corners is None:
+        program, corners = self._program, self._corners
+        if picture is None or program is None or corners is None:
             return
         if picture.level > 0.0:
             height, width = picture.rgba.shape[:2]
-            self._upload(picture.rgba)
+            texture = self._upload(picture.rgba)
             x, y, w, h = placement((width, height), (across, down), picture.sizing)
             gl.glViewport(round(x), round(down - y - h), round(w), round(h))
-            self._draw_quad(picture, width, height)
+            self._draw_quad(program, corners, texture, picture.level)
         if picture.bar is not None:
             x, y, w, h = picture.bar
             gl.glEnable(_GL_SCISSOR_TEST)
-            gl.glScissor(round(x * across), round((1.0 - y - h) * down), max(1, round(w * across)), max(1, round(h * down)))
+            size = max(1, round(w * across)), max(1, round(h * down))
+            gl.glScissor(round(x * across), round((1.0 - y - h) * down), *size)
             gl.glClearColor(picture.level, picture.level, picture.level, 1.0)
             gl.glClear(_GL_COLOR_BUFFER_BIT)
             gl.glDisable(_GL_SCISSOR_TEST)
 
-    def _draw_quad(self, picture: Picture, width: int, height: int) -> None:
-        program, corners, texture = self._program, self._corners, self._texture
-        assert program is not None and corners is not None and texture is not None
+    def _draw_quad(
+        self, program: QOpenGLShaderProgram, corners: QOpenGLBuffer, texture: QOpenGLTexture, level: float
+    ) -> None:
         vertices = self._vertices
         if vertices is not None and vertices.isCreated():
             vertices.bind()
         program.bind()
         texture.bind(0)
         program.setUniformValue1i(program.uniformLocation("image"), 0)
-        program.setUniformValue1f(program.uniformLocation("level"), picture.level)
+        program.setUniformValue1f(program.uniformLocation("level"), level)
         if (size := program.uniformLocation("size")) >= 0:
-            program.setUniformValue(size, float(width), float(height))
+            program.setUniformValue(size, float(texture.width()), float(texture.height()))
         corner = program.attributeLocation("corner")
         corners.bind()
         program.enableAttributeArray(corner)
@@ -264,11 +265,11 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         if vertices is not None and vertices.isCreated():
             vertices.release()
 
-    def _upload(self, rgba: NDArray[np.uint8]) -> None:
-        if rgba is self._uploaded:
-            return
+    def _upload(self, rgba: NDArray[np.uint8]) -> QOpenGLTexture:
         height, width = rgba.shape[:2]
         texture = self._texture
+        if texture is not None and rgba is self._uploaded:
+            return texture
         if texture is None or (texture.width(), texture.height()) != (width, height):
             if texture is not None:
                 texture.destroy()
@@ -282,6 +283,7 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
             self._texture = texture
         texture.setData(QOpenGLTexture.PixelFormat.RGBA, QOpenGLTexture.PixelType.UInt8, rgba)
         self._uploaded = rgba
+        return texture
 
     def release(self) -> None:
         """Frees every OpenGL object while the context still lives, then hides the window for good."""

@@ -1,4 +1,4 @@
-"""Cards that stand in for the picture: the test card that lines up a projector, and the loading card before the first frame.
+"""Cards that stand in for the picture: a test card that lines up a projector, a loading card before the first frame.
 
 Both are drawn at the size of the window, so that one line is one pixel of the wall. The application must exist.
 """
@@ -60,7 +60,8 @@ def draw_test_card(width: int, height: int, name: str, rate_hz: float) -> NDArra
     painter.setPen(QColor("#b8bcc0"))
     painter.setFont(style.font(max(9, round(cell * 0.4))))
     rate = f"   {rate_hz:.4g} Hz" if rate_hz > 0 else ""
-    painter.drawText(QRectF(left, cell * 4.98, wide, cell * 0.8), Qt.AlignmentFlag.AlignCenter, f"{width} × {height}{rate}")
+    room = QRectF(left, cell * 4.98, wide, cell * 0.8)
+    painter.drawText(room, Qt.AlignmentFlag.AlignCenter, f"{width} × {height}{rate}")
 
     painter.setPen(QPen(QColor("#ffffff"), 1))
     painter.drawRect(QRectF(0.5, 0.5, across - 1, down - 1))

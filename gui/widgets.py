@@ -5,7 +5,7 @@ Only the fader talks back, through its signal. All on the Qt thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyqtgraph as pg
@@ -27,7 +27,7 @@ MEL_COLUMNS = 160  # 16 s at the ten columns a second in which the engine tells 
 class Fader(QSlider):
     """One float control of the registry on one row: name, track, value.
 
-    Click or drag anywhere on the row sets the value; Shift drags ten times finer; a double click or Delete puts the default
+    A click or drag on the track sets the value; Shift drags ten times finer; a double click or Delete puts the default
     back; the wheel and the arrow keys step by 1/100 of the travel. `moved` carries the new value in the control's unit.
     """
 
@@ -41,7 +41,8 @@ class Fader(QSlider):
         self.setRange(0, self.STEPS)
         self.setSingleStep(self.STEPS // 100)
         self.setPageStep(self.STEPS // 10)
-        self.setFixedHeight(34)
+        self.setMinimumHeight(30)
+        self.setMaximumHeight(44)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName(control.name)
@@ -133,7 +134,7 @@ class Fader(QSlider):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(style.color(style.LINE))
         painter.drawRoundedRect(track, 2, 2)
-        painter.setBrush(style.color(style.ACCENT))
+        painter.setBrush(style.color(style.ACCENT if moved else style.FAINT))  # what was touched stands out
         start = track.left() + track.width() * control.fraction(0.0) if control.minimum < 0 else track.left()
         painter.drawRoundedRect(QRectF(min(start, at), track.top(), abs(at - start), track.height()), 2, 2)
         painter.setBrush(style.color(style.FAINT))
@@ -142,7 +143,8 @@ class Fader(QSlider):
         painter.drawEllipse(QPointF(at, track.center().y()), 7 if lit else 6, 7 if lit else 6)
         painter.setPen(style.color(style.TEXT if moved or lit else style.MUTED))
         room = QRectF(self.width() - self.VALUE_WIDTH, 0, self.VALUE_WIDTH, self.height())
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, reading(control, self._value))
+        flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
+        painter.drawText(room, flags, reading(control, self._value))
         painter.end()
 
 
@@ -257,14 +259,14 @@ class MelPicture(QWidget):
             self.columns = np.full((column.size, MEL_COLUMNS), -2.0, np.float32)
         self.columns[:, :-1] = self.columns[:, 1:]
         self.columns[:, -1] = column
-        self._image.setImage(self.columns, autoLevels=False, levels=(-1.5, 1.5))
+        self._image.setImage(self.columns, autoLevels=False, levels=(-1.0, 1.5))
         self._box.setRange(xRange=(0, MEL_COLUMNS), yRange=(0, column.size), padding=0, disableAutoRange=True)
 
 
 class SceneBars(QWidget):
     """How much each scene is in what is heard: one row a scene, the strongest lit."""
 
-    ROW = 24
+    ROW = 26
 
     def __init__(self, rows: int = 9) -> None:
         super().__init__()
@@ -349,6 +351,3 @@ class Preview(QWidget):
             painter.drawText(strip, Qt.AlignmentFlag.AlignCenter, self._word)
         painter.end()
 
-
-Edit = Callable[[str, object], None]
-"""What a widget calls with a control's name and its new value."""

@@ -96,8 +96,10 @@ class FakeStage:
         return {
             "state": "playing",
             "error": None,
-            "audio": {"device": "Scarlett 2i2 USB", "sample_rate": 48000, "channels": 2, "frames": int(48000 * seconds), "gaps": 0,
-                      "silent_fraction": 0.02},
+            "audio": {
+                "device": "Scarlett 2i2 USB", "sample_rate": 48000, "channels": 2, "frames": int(48000 * seconds),
+                "gaps": 0, "silent_fraction": 0.02,
+            },
             "stages_ms": {"encoder": 1.1, "recurrent": 0.4, "blend": 0.1, "generator": 8.2, "publish": 0.2},
             "late_frames": 2,
             "frames": int(seconds * self.rate_hz),

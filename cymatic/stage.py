@@ -141,13 +141,13 @@ class Stage:
         if self.fatal is not None:
             return
         line = self._supervisor.poll(self._status_index, loading=self.status.get("state") == "loading")
-        if line is not None:
+        if line is not None and self._supervisor.given_up and not self._links.slot.newest_index:
+            self._end_with(line)
+        elif line is not None:
             self.tell(line)
             self.status = {**self.status, "state": "error", "error": line}
             self._late_before += self._late_now
             self._late_now = 0
-            if self._supervisor.given_up and not self._links.slot.newest_index:
-                self._end_with(line)
         if self._supervisor.restarts != self._restarts:
             self._restarts = self._supervisor.restarts
             self.status = {**self.status, "state": "loading"}

@@ -1,0 +1,233 @@
+"""The stage in this process, its engine in another: restart with the last picture held, presets, output."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+from conftest import wait_until
+
+from cymatic.report import Recorder
+from cymatic.stage import EngineOptions, Stage
+from engine.bundle import load_bundle
+from engine.errors import ControlError, PresetError
+from presets.recipe import Recipe, text_anchor
+from presets.schema import Preset, Seed
+from presets.store import PresetStore
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "noise.wav"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(48_000), 48_000)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = PresetStore([tmp_path])
+    for number, name in enumerate(("alpha", "beta", "gamma")):
+        store.save(Preset(name=name, base=Seed(seed=number), controls={"speed": 0.0, "sound/weight": 0.0}, fade_s=0.0))
+    return store
+
+
+@pytest.fixture
+def open_stage(tiny_bundle, noise, store, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    opened = []
+
+    def open_stage(preset=None, folder=tiny_bundle) -> Stage:
+        options = EngineOptions(str(noise), runtime="onnxruntime", fps=30.0, threads=1)
+        stage = Stage(load_bundle(folder), store, options, preset, osc_port=0)
+        opened.append(stage)
+        return stage
+
+    yield open_stage
+    for stage in opened:
+        stage.stop()
+
+
+def go_on_until(stage: Stage, condition, what: str):
+    """Moves the stage on until `condition()`; returns its value."""
+    found = None
+
+    def look() -> bool:
+        nonlocal found
+        stage.tick()
+        found = condition()
+        return bool(found)
+
+    wait_until(look, 60, what)
+    return found
+
+
+def picture(stage: Stage) -> np.ndarray:
+    go_on_until(stage, stage.newest_frame, "a picture")
+    return stage.present()
+
+
+def test_it_plays_and_the_engine_tells_how(open_stage):
+    stage = open_stage()
+    assert stage.present() is None
+    stage.start()
+    frame = go_on_until(stage, stage.newest_frame, "the first picture")
+    assert frame.rgba.shape == (*stage.image_size, 4)
+    assert stage.preset == ""
+    go_on_until(stage, lambda: stage.status["state"] == "playing" and stage.newest_frame(), "the status")
+    assert stage.status["audio"]["device"] == "noise.wav"
+    go_on_until(stage, lambda: stage.newest_frame() and stage.fps > 1, "the rate")
+
+
+def test_a_killed_engine_leaves_the_last_picture_and_a_new_one_goes_on(open_stage):
+    stage = open_stage()
+    stage.start()
+    recorder = Recorder(stage)
+    go_on_until(stage, lambda: stage.status["state"] == "playing", "the show")
+    recorder.take(go_on_until(stage, stage.newest_frame, "a picture"))
+    first = stage.engine_pid
+    psutil.Process(first).kill()
+    go_on_until(stage, lambda: stage.status["state"] == "error", "the failure")
+    while (frame := stage.newest_frame()) is not None:
+        recorder.take(frame)
+    held = stage.present()
+    assert held is not None
+    assert (held == stage.present()).all()
+    assert "signal 9" in stage.errors[-1]
+    stage.desk.set("blackout", True, "test")
+    assert not stage.present()[..., :3].any(), "the output obeys while the engine is dead"
+    stage.desk.set("blackout", False, "test")
+    assert (stage.present() == held).all()
+    newer = go_on_until(stage, stage.newest_frame, "a picture of the new engine")
+    assert newer.index > recorder.last.index
+    assert stage.engine_pid != first
+    recorder.take(newer)
+    go_on_until(stage, lambda: stage.status["state"] == "playing", "the new engine's status")
+    report = recorder.report()
+    assert report["frames"] == newer.index - recorder.first.index + 1
+    assert any("signal 9" in event["event"] for event in report["events"])
+
+
+def test_freeze_holds_and_lets_go(open_stage):
+    stage = open_stage()
+    stage.start()
+    picture(stage)
+    stage.desk.set("freeze", True, "test")
+    held = stage.present().copy()
+    for _ in range(5):
+        go_on_until(stage, stage.newest_frame, "a picture")
+        assert (stage.present() == held).all()
+    stage.desk.set("freeze", False, "test")
+    go_on_until(stage, lambda: stage.newest_frame() and (stage.present() != held).any(), "a moving picture")
+
+
+def test_the_fader_and_the_test_card(open_stage):
+    stage = open_stage("alpha")
+    stage.start()
+    bright = picture(stage).astype(int)
+    stage.desk.set("master", 0.5, "test")
+    assert np.abs(stage.present()[..., :3] - bright[..., :3] / 2).max() <= 1
+    stage.desk.set("testcard", True, "test")
+    stage.desk.set("master", 1.0, "test")
+    card = stage.present()
+    assert (card[0] == 255).all()
+
+
+def test_presets_are_gone_to_by_name_and_in_turn(open_stage):
+    stage = open_stage("beta")
+    assert stage.preset == "beta"
+    assert stage.preset_names() == ["alpha", "beta", "gamma"]
+    assert stage.desk.get("sound/weight") == 0.0, "a preset puts its controls on the desk"
+    stage.start()
+    beta = picture(stage)
+    seen = {"beta": beta.copy()}
+    for trigger, value, expected in (
+        ("preset/next", True, "gamma"), ("preset/next", True, "alpha"), ("preset/prev", True, "gamma"),
+        ("preset/go", "beta", "beta"), ("preset/go", 1, "alpha"),
+    ):  # fmt: skip
+        stage.desk.set(trigger, value, "test")
+        stage.tick()
+        assert stage.preset == expected
+        assert stage.desk.get("preset/go") == expected
+        arrived = stage._links.slot.newest_index + 3
+        go_on_until(stage, lambda arrived=arrived: stage._links.slot.newest_index > arrived, "pictures of it")
+        now = picture(stage)
+        if expected in seen:
+            assert (now == seen[expected]).all(), "the same preset is the same picture"
+        seen[expected] = now.copy()
+    assert (seen["alpha"] != seen["beta"]).any()
+    assert (seen["gamma"] != seen["beta"]).any()
+    assert stage.controls_received == 5, "what presets set does not count"
+
+
+def test_panic_puts_every_control_back(open_stage):
+    stage = open_stage("alpha")
+    stage.desk.set("master", 0.2, "test")
+    stage.desk.set("panic", True, "test")
+    stage.tick()
+    assert stage.desk.get("master") == 1.0
+    assert stage.desk.get("sound/weight") == 1.0
+    assert "panic" in stage.errors[-1]
+
+
+def test_a_preset_that_fits_no_longer_is_told_and_the_show_goes_on(open_stage, store, tmp_path):
+    stage = open_stage("alpha")
+    (tmp_path / "beta.json").write_text("{}")
+    stage.desk.set("preset/go", "beta", "test")
+    stage.tick()
+    assert stage.preset == "alpha"
+    assert "beta" in stage.errors[-1]
+
+
+def test_words_of_another_bundle_are_read_again_by_this_one(open_stage, store):
+    layers = (np.zeros((10, 16)), np.zeros(16))
+    encoded = type("Encoded", (), {"delta": layers[0], "embedding": layers[1]})
+    anchor = text_anchor("a storm at night", 1.0, encoded, "0" * 64)
+    store.save(Preset(name="words", base=Seed(seed=1), anchors=(anchor,), fade_s=0.0))
+    stage = open_stage("words")
+    told = stage._links.preset.get()[1]
+    assert np.abs(told["offset"]).max() > 0.01
+    recipe = Recipe("x", texts=(("a storm at night", 1.0),))
+    expected = recipe.build(stage._text_encoder(), "0" * 64).anchors[0].offset
+    assert np.array(told["offset"]) == pytest.approx(np.array(expected), rel=1e-3, abs=1e-4)
+
+
+def test_an_unknown_preset_or_a_taken_port_leaves_nothing_behind(open_stage, tiny_bundle, store):
+    with pytest.raises(PresetError, match="nowhere"):
+        open_stage("nowhere")
+    first = open_stage()
+    first._osc.start()
+    options = EngineOptions("demo")
+    second = Stage(load_bundle(tiny_bundle), store, options, osc_port=first.osc_port)
+    with pytest.raises(ControlError, match="in use"):
+        second.start()
+    second.stop()
+
+
+def test_an_engine_that_cannot_begin_ends_the_show_with_its_reason(tiny_bundle, store, tmp_path):
+    told = []
+    stage = Stage(load_bundle(tiny_bundle), store, EngineOptions(str(tmp_path / "no.wav")), osc_port=0, say=told.append)
+    try:
+        stage.start()
+        go_on_until(stage, lambda: stage.closing, "the end")
+        assert "no.wav" in stage.fatal
+        assert told == [], "the command line tells it, once"
+    finally:
+        stage.stop()
+
+
+def test_stopping_ends_every_thread(open_stage):
+    before = set(threading.enumerate())
+    stage = open_stage()
+    stage.start()
+    assert {"osc", "engine-stderr"} <= {thread.name for thread in threading.enumerate()}
+    stage.stop()
+    began = time.monotonic()
+    while set(threading.enumerate()) - before and time.monotonic() - began < 3:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) == before
+    stage.stop()

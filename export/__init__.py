@@ -1,1 +1,1 @@
-"""Trained weights to bundles."""
+"""Trained networks → ONNX graphs with proven parity → a bundle that the engine plays."""

@@ -16,9 +16,10 @@ from training.pictures import FieldTiles, WorldPictures
 from training.run import Ema, Run, grad_norm, seeded
 from training.scales import Phase, Scale
 from training.world import factors
+from training.world.picture import render
 
-LEARNING_RATE = 2.5e-3
-FLOOR = 0.08  # the cosine ends at this share of the start
+LEARNING_RATE = 5e-3
+FLOOR = 0.05  # the cosine ends at this share of the start
 EMA_DECAY = 0.998
 SAVE_EVERY_S = 90.0
 R1_EVERY, R1_WEIGHT = 16, 5.0
@@ -40,19 +41,57 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     total = sum(phase.images // phase.batch for phase in scale.phases)
 
     def save(step: int) -> None:
-        run.save("generator", {"generator": generator.state_dict(), "ema": ema.shadow, "optimiser": optimiser.state_dict(), "step": step})
+        run.save(
+            "generator",
+            {"generator": generator.state_dict(), "ema": ema.shadow, "optimiser": optimiser.state_dict(), "step": step},
+        )
 
     tiles = FieldTiles(scale.generator.size)
     first = 0
     with tqdm(total=total, initial=min(done, total), desc="generator", disable=not progress) as bar:
-        for phase in scale.phases:
+        for number, phase in enumerate(scale.phases):
             last = first + phase.images // phase.batch
             if done < last:
-                _phase(run, scale, phase, generator, optimiser, ema, tiles, range(max(done, first), last), first, total, bar, save)
+                _phase(
+                    run,
+                    scale,
+                    phase,
+                    generator,
+                    optimiser,
+                    ema,
+                    tiles,
+                    range(max(done, first), last),
+                    first,
+                    total,
+                    bar,
+                    save,
+                )
+            if number + 1 == scale.settled and done <= last:
+                save_early(run, ema)
             first = last
     if scale.adversarial_steps:
         _adversarial(run, scale, generator, optimiser, ema, tiles, max(0, done - total), total, progress, save)
     generator.load_state_dict(ema.shadow)
+    return settle(generator, scale)
+
+
+def save_early(run: Run, ema: Ema) -> None:
+    """Keep the generator as it was when W settled: the inversion encoders look through it, at its small size."""
+    run.save("generator-early", {"generator": ema.shadow, "step": 0})
+
+
+def load_early(run: Run, scale: Scale) -> Generator:
+    """The averaged generator as it was when W settled, frozen, `w_avg` set. Its mapping is the final one."""
+    generator = Generator(scale.generator).to(memory_format=torch.channels_last)
+    state = run.load("generator-early")
+    if state is None:
+        raise FileNotFoundError(f"{run.checkpoint('generator-early')}: train the generator's first phases first")
+    generator.load_state_dict(state["generator"])
+    return settle(generator, scale)
+
+
+def settle(generator: Generator, scale: Scale) -> Generator:
+    """Freeze, and set `w_avg` to the mean of W over calm landscapes."""
     with torch.no_grad():
         sample = factors.draw(4096, seeded(scale.seed, 21), calm=1.0)
         generator.w_avg.copy_(generator.mapping(sample).mean(0))
@@ -65,10 +104,13 @@ def _phase(
 ) -> None:  # fmt: skip
     height = generator.size_at(phase.depth)[0]
     pictures = WorldPictures(tiles, height, batch=phase.batch, reuse=phase.reuse, seed=scale.seed * 1000 + phase.depth)
-    if first > 0:
-        # W is settled by the first phase. Frozen, it stays the space that the inversion encoders learn, while size grows.
-        generator.mapping.load_state_dict({name[8:]: v for name, v in ema.shadow.items() if name.startswith("mapping.")})
-    generator.mapping.requires_grad_(first == 0)
+    settled = scale.phases.index(phase) >= scale.settled
+    if settled:
+        # Frozen, W stays the space that the inversion encoders learn, while the picture grows.
+        generator.mapping.load_state_dict(
+            {name[8:]: v for name, v in ema.shadow.items() if name.startswith("mapping.")}
+        )
+    generator.mapping.requires_grad_(not settled)
     saved, smooth = time.monotonic(), None
     for step in steps:
         rate = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / total))
@@ -83,7 +125,7 @@ def _phase(
         grad_norm(generator.parameters(), 1.0)
         optimiser.step()
         ema.update(generator, step)
-        value = float(loss)
+        value = loss.item()
         smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
         bar.set_postfix(depth=phase.depth, loss=f"{smooth:.4f}", refresh=False)
         bar.update()
@@ -131,7 +173,7 @@ def _adversarial(
         critic.requires_grad_(True)
         ema.update(generator, taught + step)
         if step % 25 == 0 or step == scale.adversarial_steps - 1:
-            run.log("adversarial", step=step, loss=float(loss), critic=float(critic_loss))
+            run.log("adversarial", step=step, loss=loss.item(), critic=critic_loss.item())
             save(taught + step + 1)
             run.save("generator-critic", {"critic": critic.state_dict(), "optimiser": critic_optimiser.state_dict()})
     sheet(run, generator, ema, tiles, phase.depth, scale.seed, "generator-adversarial")
@@ -154,8 +196,6 @@ def sheet(run: Run, network: nn.Module, ema: Ema, tiles: FieldTiles, depth: int,
             if (scene := row * 5 + column) < len(factors.SCENES):
                 vector[:, factors.SCENE_SLICE.start + scene] = 0.85
                 vector[:, factors.INDEX["flash"]] = 1.2
-            from training.world.picture import render
-
             real.append(render(vector, fields)[0])
             fake.append(averaged(averaged.broadcast(averaged.mapping(vector)), fields, depth)[0] / 2 + 0.5)
         rows += real + fake

@@ -17,7 +17,11 @@ def teach_loss(fake: Tensor, real: Tensor, scales: int = 4) -> Tensor:
         contrast = (real - nnf.avg_pool2d(real, 5, 1, 2, count_include_pad=False)).abs().mean(1, keepdim=True)
         error = fake - real
         total = total + (error.abs() * (1 + 4 * contrast)).mean()
-        total = total + (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+        total = (
+            total
+            + (error[..., 1:] - error[..., :-1]).abs().mean()
+            + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+        )
         if min(real.shape[2:]) < 16:
             break
         fake, real = nnf.avg_pool2d(fake, 2), nnf.avg_pool2d(real, 2)

@@ -33,7 +33,9 @@ class FieldTiles:
 class WorldPictures:
     """A deterministic pool of `(factors, offsets, picture)` at one size."""
 
-    def __init__(self, tiles: FieldTiles, height: int, *, batch: int, reuse: int, seed: int, capacity: int = 192) -> None:
+    def __init__(
+        self, tiles: FieldTiles, height: int, *, batch: int, reuse: int, seed: int, capacity: int = 192
+    ) -> None:
         self.tiles, self.batch, self.seed = tiles.at(height), batch, seed
         self.fresh = max(1, batch // reuse)
         self.capacity = max(capacity, batch)
@@ -42,7 +44,9 @@ class WorldPictures:
 
     def _make(self, first: int, count: int) -> None:
         vectors = torch.cat([factors.draw(1, seeded(self.seed, 11, i)) for i in range(first, first + count)])
-        offsets = torch.cat([torch.rand(1, fields.COUNT, 2, generator=seeded(self.seed, 12, i)) for i in range(first, first + count)])
+        offsets = torch.cat(
+            [torch.rand(1, fields.COUNT, 2, generator=seeded(self.seed, 12, i)) for i in range(first, first + count)]
+        )
         with torch.no_grad():
             pictures = render(vectors, fields.scroll(self.tiles, offsets))
         for j in range(count):

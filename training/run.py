@@ -70,7 +70,10 @@ class Run:
         return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
     def log(self, stage: str, **metrics: float | int | str) -> None:
-        line = {"time": round(time.time(), 1), **{k: round(v, 6) if isinstance(v, float) else v for k, v in metrics.items()}}
+        line = {
+            "time": round(time.time(), 1),
+            **{k: round(v, 6) if isinstance(v, float) else v for k, v in metrics.items()},
+        }
         with (self.folder / "metrics" / f"{stage}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 

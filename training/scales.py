@@ -25,6 +25,7 @@ class Scale:
     name: str
     generator: GeneratorConfig
     phases: tuple[Phase, ...]
+    settled: int  # phases after which the mapping is frozen and the early generator kept
     adversarial_steps: int
     embedding_clips: int
     embedding_steps: int
@@ -46,6 +47,7 @@ SCALES = {
         name="smoke",
         generator=_config((24, 24, 16), 16),
         phases=(Phase(depth=3, images=320, batch=16), Phase(depth=4, images=160, batch=8)),
+        settled=1,
         adversarial_steps=4,
         embedding_clips=72,
         embedding_steps=60,
@@ -57,13 +59,15 @@ SCALES = {
         name="landscape",
         generator=_config((96, 96, 64, 48, 32), 48),
         phases=(
-            Phase(depth=4, images=16_000, batch=16),
+            Phase(depth=3, images=18_000, batch=8),
+            Phase(depth=4, images=12_000, batch=8),
             Phase(depth=5, images=8_000, batch=8),
-            Phase(depth=6, images=8_000, batch=8),
+            Phase(depth=6, images=8_000, batch=4),
         ),
+        settled=2,
         adversarial_steps=0,
         embedding_clips=1_800,
-        embedding_steps=2_500,
+        embedding_steps=2_000,
         inversion_steps=1_500,
         recurrent_steps=400,
     ),

@@ -50,8 +50,9 @@ class GeneratorConfig:
 
     @property
     def groups(self) -> dict[str, tuple[int, int]]:
-        """Coarse, mid and fine layers: 0-2, 3-5 and the rest (the paper's Fig. 5)."""
-        return {"coarse": (0, 3), "mid": (3, 6), "fine": (6, self.layers)}
+        """Coarse, mid and fine layers: 0-2, 3-5 and the rest (the paper's Fig. 5), a third each where layers are few."""
+        coarse, mid = min(3, self.layers // 3), min(6, 2 * self.layers // 3)
+        return {"coarse": (0, coarse), "mid": (coarse, mid), "fine": (mid, self.layers)}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -80,7 +81,9 @@ class Mapping(nn.Module):
 class ModulatedConv(nn.Module):
     """StyleGAN2's modulated convolution by activation scaling: `d_o · Σ_i W_oi (s_i x_i)`, `d_o = (Σ_i s_i² ΣW_oi²)^−½`."""
 
-    def __init__(self, inputs: int, outputs: int, dim: int, kernel: int = 3, up: bool = False, demodulate: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, dim: int, kernel: int = 3, up: bool = False, demodulate: bool = True
+    ) -> None:
         super().__init__()
         self.up, self.demodulate, self.kernel = up, demodulate, kernel
         shape = (inputs, outputs, kernel, kernel) if up else (outputs, inputs, kernel, kernel)
@@ -90,7 +93,9 @@ class ModulatedConv(nn.Module):
         nn.init.normal_(self.affine.weight, std=0.5 / math.sqrt(dim))
         nn.init.ones_(self.affine.bias)
         fir = torch.tensor([1.0, 3.0, 3.0, 1.0])
-        self.register_buffer("fir", (fir[:, None] * fir / 16.0).expand(outputs, 1, 4, 4).clone() if up else None, persistent=False)
+        self.register_buffer(
+            "fir", (fir[:, None] * fir / 16.0).expand(outputs, 1, 4, 4).clone() if up else None, persistent=False
+        )
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.affine(w)
@@ -121,7 +126,9 @@ class Anchors(nn.Module):
         self.affine = nn.Linear(config.dim, config.anchors * 4)
         nn.init.normal_(self.affine.weight, std=0.3 / math.sqrt(config.dim))
         spread = torch.linspace(-0.6, 0.6, config.anchors)
-        start = torch.stack([spread, spread.flip(0) * 0.5, torch.full_like(spread, -1.2), torch.full_like(spread, -1.2)], 1)
+        start = torch.stack(
+            [spread, spread.flip(0) * 0.5, torch.full_like(spread, -1.2), torch.full_like(spread, -1.2)], 1
+        )
         self.affine.bias.data = start.flatten()
 
     def forward(self, w: Tensor) -> Tensor:
@@ -144,7 +151,12 @@ def draw_anchors(places: Tensor, grid: tuple[int, int], count: int, bumps: bool)
 
 
 class Block(nn.Module):
-    """One grid: upsampling convolution, then fields and anchors join for the second one. Adds its share of RGB."""
+    """One grid: upsampling convolution, then fields and anchors join for the second one. Adds its share of RGB.
+
+    Where a field shows is the features' choice: each field is multiplied by a gate drawn from them, so that "glint, but only
+    on water" is a product and need not be assembled from rectifiers. A plain 1×1 convolution after the second one gives the
+    finest grid, too, a way to put textures behind masks.
+    """
 
     def __init__(self, config: GeneratorConfig, index: int) -> None:
         super().__init__()
@@ -152,17 +164,21 @@ class Block(nn.Module):
         outputs = config.channels[index]
         fine = index >= len(config.channels) - 2
         self.anchors, self.bumps = (config.top_anchors, False) if fine else (config.anchors, True)
-        extra = config.fields + self.anchors * (3 if self.bumps else 2)
+        where = self.anchors * (3 if self.bumps else 2)
         self.first = ModulatedConv(config.channels[index - 1], outputs, config.dim, up=True) if index else None
-        self.second = ModulatedConv(outputs + extra, outputs, config.dim)
+        self.gate = nn.Conv2d(outputs + where, config.fields, 1)
+        self.second = ModulatedConv(outputs + where + config.fields, outputs, config.dim)
+        self.third = nn.Conv2d(outputs, outputs, 1)
         self.rgb = ModulatedConv(outputs, 3, config.dim, kernel=1, demodulate=False)
 
     def forward(self, x: Tensor, w: Tensor, fields: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """`w [B, 2 or 3, D]`: the styles of this block's convolutions, the last also for RGB."""
         if self.first is not None:
             x = activate(self.first(x, w[:, 0]))
-        where = draw_anchors(places, self.grid, self.anchors, self.bumps)
-        x = activate(self.second(torch.cat([x, fields, where], 1), w[:, -2]))
+        x = torch.cat([x, draw_anchors(places, self.grid, self.anchors, self.bumps)], 1)
+        x = torch.cat([x, fields * torch.sigmoid(self.gate(x))], 1)
+        x = activate(self.second(x, w[:, -2]))
+        x = activate(self.third(x))
         return x, self.rgb(x, w[:, -1])
 
 

@@ -57,6 +57,7 @@ INDEX = {name: i for i, name in enumerate(NAMES)}
 AMBIENT_SLICE = slice(0, len(AMBIENT))
 PLACEMENT_SLICE = slice(len(AMBIENT), len(AMBIENT) + len(PLACEMENT))
 SCENE_SLICE = slice(len(AMBIENT) + len(PLACEMENT), COUNT)
+REST = -1.5  # `flash` between strokes, and of a calm landscape
 
 
 def squash(normal: Tensor) -> Tensor:
@@ -145,8 +146,8 @@ def draw_tracks(
 
 
 def strokes(steps: int, rate: float, scene: str, generator: torch.Generator) -> Tensor:
-    """The `flash` track: −1.5 at rest, up to 2 at a stroke of lightning or an eruption, with the fall-off of each."""
-    flash = torch.full((steps,), -1.5)
+    """The `flash` track: `REST`, up to 2 at a stroke of lightning or an eruption, with the fall-off of each."""
+    flash = torch.full((steps,), REST)
     every, fall = {"thunder": (1.6, 0.18), "explosion": (1.3, 0.7)}.get(scene, (0.0, 0.0))
     if not every:
         return flash
@@ -155,6 +156,6 @@ def strokes(steps: int, rate: float, scene: str, generator: torch.Generator) -> 
     while at < steps / rate:
         size = 2.2 + 1.3 * float(torch.rand(1, generator=generator))
         since = time - at
-        flash = torch.maximum(flash, -1.5 + size * torch.where(since < 0, 0.0, torch.exp(-since.clamp(min=0) / fall)))
+        flash = torch.maximum(flash, REST + size * torch.where(since < 0, 0.0, torch.exp(-since.clamp(min=0) / fall)))
         at += every * (0.4 + 1.2 * float(torch.rand(1, generator=generator)))
     return flash

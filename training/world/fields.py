@@ -95,7 +95,11 @@ def _dots(h: int, w: int, count: int, radius: tuple[float, float], ring: float, 
         xs = torch.arange(-span, span + 1) + round(x * w)
         d = torch.sqrt((ys[:, None] - y * h) ** 2 + (xs[None, :] - x * w) ** 2) / r
         disc = torch.exp(-(d**2) * 1.8)
-        rim = torch.exp(-(((d - 0.85) / 0.16) ** 2)) * 0.75 + 0.22 * (d < 0.85) + torch.exp(-(((d - 0.45) / 0.2) ** 2)) * 0.1
+        rim = (
+            torch.exp(-(((d - 0.85) / 0.16) ** 2)) * 0.75
+            + 0.22 * (d < 0.85)
+            + torch.exp(-(((d - 0.45) / 0.2) ** 2)) * 0.1
+        )
         stamp = (0.45 + 0.55 * light) * (ring * rim + (1 - ring) * disc)
         window = image[ys[:, None] % h, xs[None, :] % w]
         image[ys[:, None] % h, xs[None, :] % w] = torch.maximum(window, stamp)
@@ -152,7 +156,9 @@ def make_tiles(height: int, width: int, seed: int = 20260) -> Tensor:
         "spark": _dots(h, w, 170, (0.004, 0.012), 0.0, g),
         "wander": _line(h, 1.9, 1.5, g)[:, None].expand(h, w),
         "fall": _equalise(_spectrum(h, w, 2.1, 0.14, 6.0, g) + 0.5 * _spectrum(h, w, 1.6, 0.33, 20.0, g)),
-        "smoke": _equalise(1.0 - (2.0 * _spectrum(h, w, 2.8, 1.0, 3.0, g) - 1.0).abs() + 0.7 * _spectrum(h, w, 2.4, 1.0, 6.0, g)),
+        "smoke": _equalise(
+            1.0 - (2.0 * _spectrum(h, w, 2.8, 1.0, 3.0, g) - 1.0).abs() + 0.7 * _spectrum(h, w, 2.4, 1.0, 6.0, g)
+        ),
         "gust": _spectrum(h, w, 2.2, 8.0, 14.0, g),
     }
     return torch.stack([tiles[name] for name in NAMES])

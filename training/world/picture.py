@@ -6,6 +6,8 @@ clouds, mountains, hills, trees, ground and water, then the event of each scene,
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ def _step(value: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
 def _ramp(t: Tensor, stops: list[tuple[float, Tensor]]) -> Tensor:
     """Piecewise linear colour ramp over `t [B, 1, H, W]`."""
     colour = stops[0][1].to(t.device).expand(t.shape[0], 3, *t.shape[2:])
-    for (a, _), (b, after) in zip(stops, stops[1:], strict=False):
+    for (a, _), (b, after) in pairwise(stops):
         colour = torch.lerp(colour, after.to(t.device).expand_as(colour), ((t - a) / (b - a)).clamp(0, 1))
     return colour
 
@@ -40,16 +42,32 @@ _BLACKBODY = [
     (0.0, _rgb(0.02, 0.0, 0.0)), (0.25, _rgb(0.55, 0.05, 0.0)), (0.5, _rgb(0.98, 0.35, 0.02)),
     (0.75, _rgb(1.0, 0.78, 0.18)), (1.0, _rgb(1.0, 0.98, 0.80)),
 ]  # fmt: skip
-_ZENITH = [(0.0, _rgb(0.01, 0.015, 0.05)), (0.3, _rgb(0.07, 0.08, 0.25)), (0.5, _rgb(0.20, 0.28, 0.55)), (1.0, _rgb(0.15, 0.42, 0.82))]
-_HORIZON = [(0.0, _rgb(0.03, 0.05, 0.12)), (0.3, _rgb(0.55, 0.22, 0.32)), (0.5, _rgb(1.0, 0.60, 0.30)), (0.75, _rgb(0.80, 0.85, 0.88)), (1.0, _rgb(0.72, 0.86, 0.96))]
-_SUN = [(0.0, _rgb(0.75, 0.82, 1.0)), (0.25, _rgb(0.9, 0.5, 0.35)), (0.45, _rgb(1.0, 0.55, 0.2)), (0.8, _rgb(1.0, 0.95, 0.8))]
+_ZENITH = [
+    (0.0, _rgb(0.01, 0.015, 0.05)),
+    (0.3, _rgb(0.07, 0.08, 0.25)),
+    (0.5, _rgb(0.20, 0.28, 0.55)),
+    (1.0, _rgb(0.15, 0.42, 0.82)),
+]
+_HORIZON = [
+    (0.0, _rgb(0.03, 0.05, 0.12)),
+    (0.3, _rgb(0.55, 0.22, 0.32)),
+    (0.5, _rgb(1.0, 0.60, 0.30)),
+    (0.75, _rgb(0.80, 0.85, 0.88)),
+    (1.0, _rgb(0.72, 0.86, 0.96)),
+]
+_SUN = [
+    (0.0, _rgb(0.75, 0.82, 1.0)),
+    (0.25, _rgb(0.9, 0.5, 0.35)),
+    (0.45, _rgb(1.0, 0.55, 0.2)),
+    (0.8, _rgb(1.0, 0.95, 0.8)),
+]
 
 
 class _Painter:
     """One batch on its way to a picture. Every scalar factor is kept as `[B, 1, 1, 1]`."""
 
     def __init__(self, vector: Tensor, fields: Tensor) -> None:
-        b, _, h, w = fields.shape
+        _, _, h, w = fields.shape
         self.vector, self.fields = vector, fields
         device = fields.device
         self.aspect = w / h
@@ -128,7 +146,11 @@ class _Painter:
         low = 0.78 - 0.62 * cover
         body = _step(shape, low, low + 0.22)
         thick = _step(shape, low + 0.05, low + 0.4)
-        lit = self.over(self.horizon_colour * 0.55 + 0.42 * self.day + 0.03, self.sun_colour, 0.45 * torch.exp(-2.2 * distance) * self.shine)
+        lit = self.over(
+            self.horizon_colour * 0.55 + 0.42 * self.day + 0.03,
+            self.sun_colour,
+            0.45 * torch.exp(-2.2 * distance) * self.shine,
+        )
         shade = self.zenith_colour * 0.55 + 0.22 * self.day
         dark = torch.maximum(self.storm, 0.25 * cover)
         colour = torch.lerp(lit, shade * (1 - 0.45 * self.storm), (0.25 + 0.75 * thick) * (0.35 + 0.65 * dark))
@@ -159,13 +181,19 @@ class _Painter:
         down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
         light = 0.10 + 0.9 * self.day * (1 - 0.5 * self.storm)
         soil = self.over(_rgb(0.16, 0.22, 0.08).to(device), _rgb(0.36, 0.30, 0.12).to(device), self.f("mood"))
-        meadow = soil * light * (0.55 + 0.9 * self.field("smoke")) * (0.75 + 0.5 * self.field("fall")) * (1.15 - 0.5 * down)
+        meadow = (
+            soil * light * (0.55 + 0.9 * self.field("smoke")) * (0.75 + 0.5 * self.field("fall")) * (1.15 - 0.5 * down)
+        )
         meadow = self.over(meadow, self.horizon_colour * 0.8, 0.35 * (1 - down) ** 4)
         rough = 0.25 + 0.75 * torch.maximum(self.f("swell"), self.scene["splash"])
         wave = (self.field("swell") - 0.5) * 2 * rough
         glint = (self.field("glint") - 0.5) * 2
-        mirrored = torch.lerp(self.horizon_colour, self.zenith_colour, (down * 1.1 + 0.35 * wave * (0.3 + down)).clamp(0, 1))
-        sea = mirrored * (0.82 - 0.25 * down) + 0.16 * wave * (0.4 + 0.6 * light) * (0.3 + down) * _rgb(0.8, 1.0, 1.1).to(device)
+        mirrored = torch.lerp(
+            self.horizon_colour, self.zenith_colour, (down * 1.1 + 0.35 * wave * (0.3 + down)).clamp(0, 1)
+        )
+        sea = mirrored * (0.82 - 0.25 * down) + 0.16 * wave * (0.4 + 0.6 * light) * (0.3 + down) * _rgb(
+            0.8, 1.0, 1.1
+        ).to(device)
         path = torch.exp(-(((self.x - self.sun_x) / (0.05 + 0.22 * down)) ** 2)) * self.shine
         sea = sea + self.sun_colour * path * _step(glint + 0.5 * wave, 0.1, 0.75) * 0.85
         sea = self.over(sea, _rgb(0.02, 0.05, 0.07).to(device), 0.30 * torch.exp(-down * 14))
@@ -196,7 +224,11 @@ class _Painter:
         ash = self.over(_rgb(0.09, 0.08, 0.085).to(device), self.horizon_colour * 0.8, 0.15 + 0.35 * billow)
         fire = _ramp((burst * torch.exp(-up * (5.5 - 3.0 * self.flash)) * (0.4 + billow)).clamp(0, 1), _BLACKBODY)
         image = self.over(image, ash, (plume * (0.55 + 0.6 * billow)).clamp(0, 1))
-        glow = torch.exp(-torch.sqrt((x - self.event_x) ** 2 + 1.4 * (y - top) ** 2) * (4.8 - 2.2 * self.flash)) * burst * present
+        glow = (
+            torch.exp(-torch.sqrt((x - self.event_x) ** 2 + 1.4 * (y - top) ** 2) * (4.8 - 2.2 * self.flash))
+            * burst
+            * present
+        )
         image = image + _rgb(1.0, 0.30, 0.06).to(device) * glow * 0.9
         image = image + fire * plume * burst * 1.1
         fountain = torch.exp(-((cross * 1.6) ** 2)) * _step(up, 0.32 * burst + 0.02, 0.0) * _step(y, top + 0.04, top)
@@ -205,10 +237,16 @@ class _Painter:
         rock = _rgb(0.10, 0.075, 0.075).to(device) * (0.5 + 0.9 * self.field("wisp")) * (0.35 + 0.9 * self.day)
         image = self.over(image, rock, cone)
         down = (y - top).clamp(min=0)
-        rivers = torch.exp(-(((x - self.event_x - 0.55 * down * (self.field("wander") - 0.45) * 3) / (0.012 + 0.05 * down)) ** 2))
+        rivers = torch.exp(
+            -(((x - self.event_x - 0.55 * down * (self.field("wander") - 0.45) * 3) / (0.012 + 0.05 * down)) ** 2)
+        )
         lava = (rivers * (0.45 + 0.9 * self.field("flame")) * burst * 1.5).clamp(0, 1) * cone
         image = self.over(image, _ramp(lava, _BLACKBODY), _step(lava, 0.15, 0.4))
-        embers = self.field("spark") * torch.exp(-(((x - centre) / (0.15 + 0.6 * up)) ** 2)) * _step(y, top + 0.05, top - 0.1)
+        embers = (
+            self.field("spark")
+            * torch.exp(-(((x - centre) / (0.15 + 0.6 * up)) ** 2))
+            * _step(y, top + 0.05, top - 0.1)
+        )
         return image + _rgb(1.0, 0.55, 0.15).to(device) * embers * present * burst * 1.3
 
     def waterfall(self, image: Tensor) -> Tensor:
@@ -219,18 +257,36 @@ class _Painter:
         top = 0.10 + 0.10 * (1 - self.reach) + 0.10 * self.field("hills")
         wall = _step(y, top - 0.004, top + 0.006) * _step(y, foot + 0.006 + 0.03 * self.field("hills"), foot - 0.004)
         strata = 0.55 + 0.5 * self.field("smoke") + 0.35 * (self.field("fall") - 0.5)
-        rock = self.over(_rgb(0.20, 0.19, 0.18).to(device), _rgb(0.10, 0.20, 0.09).to(device), _step(self.field("cloud"), 0.45, 0.7)) * strata * light
+        rock = (
+            self.over(
+                _rgb(0.20, 0.19, 0.18).to(device),
+                _rgb(0.10, 0.20, 0.09).to(device),
+                _step(self.field("cloud"), 0.45, 0.7),
+            )
+            * strata
+            * light
+        )
         image = self.over(image, rock, wall * present)
         width = (0.05 + 0.22 * s + 0.07 * self.reach) * (0.8 + 0.35 * ((y - top).clamp(min=0) / 0.6))
         edge = (x - self.event_x + 0.05 * (self.field("wander") - 0.5)).abs()
         band = 1 - _step(edge, width * 0.75, width * 1.1 + 0.002)
         strands = _step(self.field("fall"), 0.30, 0.72)
-        water = torch.lerp(_rgb(0.42, 0.58, 0.68).to(device) * light, (_rgb(0.94, 0.97, 1.0).to(device) * (0.2 + 0.8 * light)).expand_as(image), strands)
+        water = torch.lerp(
+            _rgb(0.42, 0.58, 0.68).to(device) * light,
+            (_rgb(0.94, 0.97, 1.0).to(device) * (0.2 + 0.8 * light)).expand_as(image),
+            strands,
+        )
         image = self.over(image, water, band * wall * present * (0.55 + 0.45 * strands))
-        mist = torch.exp(-(((y - foot) / (0.05 + 0.09 * s)) ** 2)) * torch.exp(-(((x - self.event_x) / (width * 1.7 + 0.1)) ** 2))
+        mist = torch.exp(-(((y - foot) / (0.05 + 0.09 * s)) ** 2)) * torch.exp(
+            -(((x - self.event_x) / (width * 1.7 + 0.1)) ** 2)
+        )
         spray = mist * (0.35 + 0.75 * self.field("smoke")) * present * (0.55 + 0.6 * s)
         image = self.over(image, _rgb(0.90, 0.95, 0.98).to(device) * (0.25 + 0.75 * light), spray.clamp(0, 0.95))
-        foam = _step(self.field("swell") + 0.4 * self.field("glint"), 0.72, 0.95) * _step(y, foot, foot + 0.05) * torch.exp(-(((x - self.event_x) / 0.5) ** 2))
+        foam = (
+            _step(self.field("swell") + 0.4 * self.field("glint"), 0.72, 0.95)
+            * _step(y, foot, foot + 0.05)
+            * torch.exp(-(((x - self.event_x) / 0.5) ** 2))
+        )
         return self.over(image, _rgb(0.9, 0.95, 1.0).to(device) * light, 0.7 * foam * present)
 
     def splash(self, image: Tensor) -> Tensor:
@@ -238,10 +294,18 @@ class _Painter:
         present = _step(s, 0.02, 0.25)
         light = 0.34 + 0.66 * self.day * (1 - 0.3 * self.storm)
         bump = torch.exp(-(((x - self.event_x) / 0.42) ** 2))
-        crest = 0.80 - (0.06 + 0.40 * s) * bump * (0.7 + 0.6 * self.reach) - 0.10 * (self.field("hills") - 0.5) - 0.05 * (self.field("trees"))
+        crest = (
+            0.80
+            - (0.06 + 0.40 * s) * bump * (0.7 + 0.6 * self.reach)
+            - 0.10 * (self.field("hills") - 0.5)
+            - 0.05 * (self.field("trees"))
+        )
         inside = _step(y, crest - 0.006, crest + 0.01) * present
         under = (y - crest).clamp(min=0)
-        body = torch.lerp(_rgb(0.18, 0.62, 0.62).to(device), _rgb(0.02, 0.17, 0.27).to(device), (under * 2.6).clamp(0, 1)) * light
+        body = (
+            torch.lerp(_rgb(0.18, 0.62, 0.62).to(device), _rgb(0.02, 0.17, 0.27).to(device), (under * 2.6).clamp(0, 1))
+            * light
+        )
         body = body * (0.72 + 0.55 * self.field("swell")) + 0.10 * (self.field("glint") - 0.5)
         image = self.over(image, body, inside * 0.96)
         lace = self.field("smoke") * 0.7 + self.field("glint") * 0.45
@@ -249,8 +313,12 @@ class _Painter:
         image = self.over(image, _rgb(0.95, 0.98, 1.0).to(device) * (0.15 + 0.85 * light), foam)
         above = (crest - y).clamp(min=0)
         curtain = torch.exp(-above / (0.05 + 0.16 * s)) * _step(y, crest + 0.01, crest - 0.005) * bump * present
-        drops = curtain * (_step(self.field("spark"), 0.25, 0.6) + 0.6 * _step(lace, 0.60, 0.85) * torch.exp(-above * 9))
-        return self.over(image, _rgb(0.93, 0.97, 1.0).to(device) * (0.2 + 0.8 * light), (drops * (0.6 + 0.6 * s)).clamp(0, 1))
+        drops = curtain * (
+            _step(self.field("spark"), 0.25, 0.6) + 0.6 * _step(lace, 0.60, 0.85) * torch.exp(-above * 9)
+        )
+        return self.over(
+            image, _rgb(0.93, 0.97, 1.0).to(device) * (0.2 + 0.8 * light), (drops * (0.6 + 0.6 * s)).clamp(0, 1)
+        )
 
     def mud(self, image: Tensor) -> Tensor:
         s, y, device = self.scene["mud"], self.y, self.y.device
@@ -260,7 +328,11 @@ class _Painter:
         ground = _step(y, edge - 0.01, edge + 0.03) * present
         down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
         lumps = 0.6 * self.field("smoke") + 0.55 * (self.field("caustic") - 0.3) * (0.35 + 0.65 * s)
-        brown = torch.lerp(_rgb(0.13, 0.08, 0.045).to(device).expand_as(image), _rgb(0.45, 0.30, 0.17).to(device).expand_as(image), (lumps + 0.1).clamp(0, 1))
+        brown = torch.lerp(
+            _rgb(0.13, 0.08, 0.045).to(device).expand_as(image),
+            _rgb(0.45, 0.30, 0.17).to(device).expand_as(image),
+            (lumps + 0.1).clamp(0, 1),
+        )
         shiny = _step(self.field("smoke") - 0.8 * self.field("caustic"), 0.42, 0.62) * (0.35 + 0.5 * s)
         gloss = self.over(self.horizon_colour, self.zenith_colour, 0.4)
         image = self.over(image, brown * light * (0.8 + 0.4 * down), ground)
@@ -275,10 +347,16 @@ class _Painter:
         down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
         field = _step(y, self.horizon, self.horizon + 0.02) * present
         bands = self.field("gust") * 0.75 + self.field("swell") * 0.35
-        straw = torch.lerp(_rgb(0.34, 0.28, 0.09).to(device).expand_as(image), _rgb(0.95, 0.86, 0.52).to(device).expand_as(image), _step(bands, 0.35, 0.85))
+        straw = torch.lerp(
+            _rgb(0.34, 0.28, 0.09).to(device).expand_as(image),
+            _rgb(0.95, 0.86, 0.52).to(device).expand_as(image),
+            _step(bands, 0.35, 0.85),
+        )
         blades = 0.62 + 0.75 * (self.field("fall") * 0.7 + self.field("wisp") * 0.3) * (0.4 + 0.6 * down)
         image = self.over(image, straw * light * blades, field * 0.95)
-        dust = _step(self.field("gust"), 0.66 - 0.22 * s, 0.95 - 0.2 * s) * (0.25 + 0.75 * torch.exp(-(((y - self.horizon) / 0.28) ** 2)))
+        dust = _step(self.field("gust"), 0.66 - 0.22 * s, 0.95 - 0.2 * s) * (
+            0.25 + 0.75 * torch.exp(-(((y - self.horizon) / 0.28) ** 2))
+        )
         pale = self.over(self.horizon_colour, _rgb(0.86, 0.74, 0.55).to(device) * (0.15 + 0.85 * light), 0.55)
         image = self.over(image, pale, (dust * s * 0.62 * present).clamp(0, 1))
         leaves = _step(self.field("spark"), 0.35, 0.7) * s * _step(y, 0.2, 0.5)
@@ -296,7 +374,11 @@ class _Painter:
         heat = (1.55 * tongues + 0.35 - 0.78 * up).clamp(0, 1) * present
         halo = torch.exp(-((1.0 - y) / (tall * 1.3 + 0.05)).clamp(min=0) * 1.3) * (0.4 + 0.6 * spread) * s * present
         image = image + _rgb(0.85, 0.30, 0.06).to(device) * halo * 0.55
-        smoke = _step(self.field("smoke"), 0.45, 0.8) * torch.exp(-(((y - (1.0 - 1.25 * tall)) / (0.22 + 0.2 * s)) ** 2)) * spread
+        smoke = (
+            _step(self.field("smoke"), 0.45, 0.8)
+            * torch.exp(-(((y - (1.0 - 1.25 * tall)) / (0.22 + 0.2 * s)) ** 2))
+            * spread
+        )
         image = self.over(image, _rgb(0.16, 0.10, 0.08).to(device), 0.5 * smoke * s * present)
         image = self.over(image, _ramp((heat * 1.12).clamp(0, 1), _BLACKBODY), _step(heat, 0.10, 0.42))
         embers = _step(self.field("spark"), 0.30, 0.65) * spread * _step(y, 0.12, 0.55) * s * present
@@ -315,10 +397,22 @@ class _Painter:
         image = image + _rgb(0.60, 0.62, 1.0).to(device) * torch.exp(-distance * 22) * stroke * reach * 0.75
         core = 1 - _step(distance, 0.005, 0.011 + 0.006 * s)
         image = self.over(image, _rgb(1.0, 0.98, 1.0).to(device), core * reach * stroke.clamp(0, 1))
-        branch = (x - self.event_x - 0.30 * (self.field("trees") * 0) - (y - 0.14) * (0.55 - 1.1 * _step(self.lean, -0.1, 0.1)) - 0.25 * (self.field("wander") - 0.5)).abs()
-        twig = (1 - _step(branch, 0.003, 0.008)) * _step(y, 0.12, 0.16) * _step(y, 0.75 * self.horizon, 0.6 * self.horizon)
+        branch = (
+            x
+            - self.event_x
+            - 0.30 * (self.field("trees") * 0)
+            - (y - 0.14) * (0.55 - 1.1 * _step(self.lean, -0.1, 0.1))
+            - 0.25 * (self.field("wander") - 0.5)
+        ).abs()
+        twig = (
+            (1 - _step(branch, 0.003, 0.008)) * _step(y, 0.12, 0.16) * _step(y, 0.75 * self.horizon, 0.6 * self.horizon)
+        )
         image = self.over(image, _rgb(0.9, 0.88, 1.0).to(device), 0.85 * twig * stroke.clamp(0, 1))
-        lake = _step(y, self.horizon, self.horizon + 0.02) * torch.exp(-(((x - self.event_x) / 0.12) ** 2)) * self.field("glint")
+        lake = (
+            _step(y, self.horizon, self.horizon + 0.02)
+            * torch.exp(-(((x - self.event_x) / 0.12) ** 2))
+            * self.field("glint")
+        )
         return image + _rgb(0.7, 0.7, 1.0).to(device) * lake * stroke * 0.8
 
     def rain(self, image: Tensor) -> Tensor:
@@ -326,7 +420,11 @@ class _Painter:
         present = _step(s, 0.02, 0.2)
         light = 0.30 + 0.70 * self.day
         veil = (0.18 + 0.42 * s) * (0.65 + 0.55 * self.field("cloud"))
-        image = self.over(image, self.over(self.horizon_colour, _rgb(0.50, 0.56, 0.62).to(device) * light, 0.75), (veil * present).clamp(0, 0.8))
+        image = self.over(
+            image,
+            self.over(self.horizon_colour, _rgb(0.50, 0.56, 0.62).to(device) * light, 0.75),
+            (veil * present).clamp(0, 0.8),
+        )
         drops = _step(self.field("streak"), 0.52 - 0.42 * s, 0.95 - 0.35 * s)
         image = self.over(image, _rgb(0.88, 0.93, 1.0).to(device) * (0.25 + 0.75 * light), 0.72 * drops * present)
         down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
@@ -340,18 +438,26 @@ class _Painter:
         tint = self.over(_rgb(0.02, 0.23, 0.48).to(device), _rgb(0.03, 0.38, 0.45).to(device), self.f("mood"))
         surface = tint * 1.75 + _rgb(0.10, 0.16, 0.12).to(device)
         deep = _rgb(0.0, 0.045, 0.14).to(device)
-        water = torch.lerp(surface.expand_as(image) * light, deep.expand_as(image) * (0.5 + 0.5 * light), (y * (0.85 + 0.35 * self.depth)).clamp(0, 1) ** 0.8)
+        water = torch.lerp(
+            surface.expand_as(image) * light,
+            deep.expand_as(image) * (0.5 + 0.5 * light),
+            (y * (0.85 + 0.35 * self.depth)).clamp(0, 1) ** 0.8,
+        )
         fan = torch.exp(-(((x - self.sun_x - 0.5 * self.lean * y) / (0.25 + 0.7 * y)) ** 2))
         rays = _step(self.field("fall"), 0.42, 0.80) * fan * torch.exp(-y * 1.9)
         water = water + _rgb(0.45, 0.80, 0.75).to(device) * rays * light * 0.55
         net = self.field("caustic") * (torch.exp(-y * 5.0) * 0.55 + _step(y, 0.72, 1.0) * 0.32)
         water = water + _rgb(0.50, 0.85, 0.80).to(device) * net * light
         bed = 0.93 - 0.10 * self.field("hills") * (1.2 - 0.6 * self.depth)
-        sand = _rgb(0.20, 0.33, 0.32).to(device) * light * (0.55 + 0.5 * self.field("smoke") + 0.8 * self.field("caustic"))
+        sand = (
+            _rgb(0.20, 0.33, 0.32).to(device) * light * (0.55 + 0.5 * self.field("smoke") + 0.8 * self.field("caustic"))
+        )
         water = self.over(water, sand, 0.75 * _step(y, bed - 0.01, bed + 0.03))
         rise = _step(self.field("bubble"), 0.62 - 0.50 * (0.25 + 0.75 * s) * (0.5 + 0.5 * self.reach), 0.92)
         column = 0.30 + 0.70 * torch.exp(-(((x - self.event_x) / (0.22 + 0.35 * s)) ** 2))
-        water = self.over(water, _rgb(0.78, 0.96, 1.0).to(device) * (0.35 + 0.65 * light), (0.85 * rise * column).clamp(0, 1))
+        water = self.over(
+            water, _rgb(0.78, 0.96, 1.0).to(device) * (0.35 + 0.65 * light), (0.85 * rise * column).clamp(0, 1)
+        )
         motes = _step(self.field("spark"), 0.4, 0.9) * 0.35
         water = water + _rgb(0.4, 0.7, 0.7).to(device) * motes * light
         return self.over(image, water, cover)
@@ -360,6 +466,6 @@ class _Painter:
         """Saturation, a soft shoulder instead of clipping, and a light vignette."""
         grey = image.mean(1, keepdim=True)
         image = grey + (image - grey) * (0.75 + 0.5 * self.f("saturation"))
-        edge = ((self.x / self.aspect - 0.5) ** 2 + (self.y - 0.5) ** 2)
+        edge = (self.x / self.aspect - 0.5) ** 2 + (self.y - 0.5) ** 2
         image = (image * (1.04 - 0.45 * edge)).clamp(min=0)
         return torch.where(image < 0.8, image, 0.8 + 0.2 * torch.tanh((image - 0.8) / 0.2)).clamp(0, 1)

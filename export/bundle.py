@@ -1,0 +1,200 @@
+"""Writes a bundle: exports the graphs, proves each against eager torch, stores tensors, then the manifest, last."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import platform
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+
+from engine.audio.mel import MelConfig
+from engine.bundle import (
+    BundleManifest,
+    FieldSpec,
+    Groups,
+    ImageSpec,
+    LatentSpec,
+    TextSpec,
+    describe_graph,
+    describe_weights,
+    write_manifest,
+)
+from engine.errors import BundleError
+from engine.runtime import open_session
+from export.graphs import Z_DIM, EncoderGraph, GeneratorGraph, MappingGraph, RecurrentGraph, TextGraph
+from training.embedding import JointEmbedding
+from training.inversion import Inverters
+from training.networks.recurrent import RecurrentStep
+from training.networks.stylegan2 import Generator
+from training.pictures import FieldTiles
+from training.world import captions, factors, fields
+
+OPSET = 20
+PARITY_GREY = 0.5  # mean error of the generator in grey levels over which export refuses
+PARITY_FLOAT = 2e-3  # greatest error of the other graphs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Everything that a bundle is made of."""
+
+    generator: Generator
+    joint: JointEmbedding
+    inverters: Inverters
+    step: RecurrentStep
+
+
+def write_bundle(target: Path, name: str, trained: Trained, provenance: dict[str, Any]) -> Path:
+    """Write the bundle `target` and return it; an older bundle there is replaced only by a whole new one.
+
+    Raises BundleError if `target` holds something else, or if a graph's answer differs from eager torch's.
+    """
+    check_target(target)
+    folder = target.with_name(target.name + ".new")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config = trained.generator.config
+    height, width = config.size
+    layers, dim, mel = config.layers, config.dim, MelConfig()
+    draws = torch.Generator().manual_seed(3)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draws)
+
+    latent = (1, layers, dim)
+    hidden = trained.step.hidden
+    text_length = captions.LENGTH
+    w_plus = trained.generator.broadcast(trained.generator.mapping(factors.draw(1, draws)))
+    noise_fields = torch.randint(0, 256, (1, config.fields, height + 1, width + 1), generator=draws).to(torch.uint8)
+    graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
+        "encoder": (EncoderGraph(trained.inverters.sound, trained.joint.sound), {"mel": normal(1, 1, mel.bands, mel.columns)}, ["delta", "embedding"]),
+        "recurrent": (
+            RecurrentGraph(trained.step),
+            {"w": normal(*latent), "base": normal(*latent), "delta": normal(*latent), "noise": normal(*latent),
+             **{f"h_{group}": normal(1, hidden) for group in ("coarse", "mid", "fine")}},
+            ["w_next", "h_coarse_next", "h_mid_next", "h_fine_next"],
+        ),
+        "generator": (
+            GeneratorGraph(trained.generator),
+            {"w_plus": w_plus.contiguous(), "fields": noise_fields, "fraction": torch.rand(1, config.fields, 2, generator=draws)},
+            ["rgba"],
+        ),
+        "text": (
+            TextGraph(trained.inverters.text, trained.joint.text),
+            {"tokens": torch.tensor([captions.encode("thunder over a dark lake")[0]])},
+            ["delta", "embedding"],
+        ),
+        "mapping": (MappingGraph(trained.generator), {"z": normal(1, Z_DIM)}, ["w"]),
+    }  # fmt: skip
+    parity = {}
+    for graph, (module, inputs, outputs) in graphs.items():
+        path = folder / f"{graph}.onnx"
+        export_graph(module, inputs, outputs, path)
+        parity[graph] = prove(path, module, inputs, outputs)
+
+    tiles = FieldTiles(config.size).full
+    tensors = {
+        "w_avg": trained.generator.broadcast(trained.generator.w_avg[None])[0].numpy().copy(),
+        "fields": (tiles * 255).round().byte().numpy(),
+        "scene_embeddings": trained.joint.scenes().numpy(),
+    }
+    temporary = folder / "weights.tmp"
+    save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, temporary)
+    os.replace(temporary, folder / "weights.safetensors")
+    dimensions = {
+        "name": name, "licence": "Apache-2.0", "image": ImageSpec(height=height, width=width), "mel": mel,
+        "latents": LatentSpec(layers=layers, dim=dim, groups=Groups(**config.groups)),
+        "embedding_dim": trained.joint.scenes().shape[1], "z_dim": Z_DIM, "hidden": hidden,
+        "fields": tuple(FieldSpec(name=f.name, velocity=f.velocity, drive=f.drive) for f in fields.FIELDS),
+        "scenes": factors.SCENES, "text": TextSpec(words=captions.WORDS, length=text_length),
+        "provenance": {**provenance, "parity": parity, "opset": OPSET, "torch": torch.__version__, "machine": machine()},
+    }  # fmt: skip
+    write_manifest(folder, _manifest(folder, dimensions, list(graphs)))
+    shutil.rmtree(target, ignore_errors=True)
+    folder.rename(target)
+    return target
+
+
+def check_target(target: Path) -> None:
+    """Refuse to write over anything but a bundle or an empty folder."""
+    if target.exists() and not (target / "bundle.json").is_file() and (target.is_file() or any(target.iterdir())):
+        raise BundleError(f"{target} is not a bundle and is not empty; name another folder")
+
+
+def _manifest(folder: Path, parts: dict[str, Any], graphs: list[str]) -> BundleManifest:
+    from engine.bundle import Dimensions
+
+    image, latents, mel = parts["image"], parts["latents"], parts["mel"]
+    d = Dimensions(
+        layers=latents.layers, dim=latents.dim, embedding_dim=parts["embedding_dim"], z_dim=parts["z_dim"], hidden=parts["hidden"],
+        fields=len(parts["fields"]), height=image.height, width=image.width, bands=mel.bands, columns=mel.columns,
+        text_length=parts["text"].length,
+    )  # fmt: skip
+    described = {graph: describe_graph(folder / f"{graph}.onnx", graph, d) for graph in graphs}
+    return BundleManifest(**parts, graphs=described, weights=describe_weights(folder / "weights.safetensors"))
+
+
+def export_graph(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:
+    """Dynamo export to one file at `OPSET`, through a temporary name."""
+    temporary = path.with_suffix(".tmp.onnx")
+    # The exporter mentions every optional library that it does not find.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        torch.onnx.export(
+            module.eval(), tuple(inputs.values()), str(temporary), dynamo=True, external_data=False, opset_version=OPSET,
+            input_names=list(inputs), output_names=outputs, verbose=False,
+        )  # fmt: skip
+    os.replace(temporary, path)
+
+
+@torch.no_grad()
+def prove(path: Path, module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> dict[str, float]:
+    """Mean and greatest difference between ONNX Runtime and eager torch on the same inputs; raises BundleError over the limit."""
+    answer = module(*inputs.values())
+    expected = answer if isinstance(answer, tuple) else (answer,)
+    session = open_session(path, "onnxruntime")
+    try:
+        found = session.run({key: value.numpy() for key, value in inputs.items()})
+    finally:
+        session.close()
+    difference = np.concatenate(
+        [
+            np.abs(found[key].astype(np.float64) - value.numpy().astype(np.float64)).ravel()
+            for key, value in zip(outputs, expected, strict=True)
+        ]
+    )
+    error = {"mean": float(difference.mean()), "max": float(difference.max())}
+    grey = expected[0].dtype == torch.uint8
+    if (error["mean"] > PARITY_GREY) if grey else (error["max"] > PARITY_FLOAT):
+        raise BundleError(
+            f"{path.name}: exported graph differs from the network (mean {error['mean']:.4g}, max {error['max']:.4g}); not shipped"
+        )
+    log.info("%s: parity mean %.2g max %.2g", path.name, error["mean"], error["max"])
+    return error
+
+
+def machine() -> str:
+    """The processor and core count, for provenance."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"{model}, {os.cpu_count()} cores"

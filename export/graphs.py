@@ -1,0 +1,84 @@
+"""The five graphs of a bundle as torch modules: fixed names, static shapes, batch 1, float32 in.
+
+Everything that the runtime would otherwise do in Python is inside: sub-pixel motion of the fields, packing to RGBA8.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.networks.encoders import Inversion, SoundEncoder, TextEncoder
+from training.networks.recurrent import RecurrentStep
+from training.networks.stylegan2 import Generator
+from training.world import factors
+
+Z_DIM = factors.INDEX["flash"]  # ambient and placement factors before `flash`, which rests in a calm landscape
+
+
+class EncoderGraph(nn.Module):
+    """`mel [1, 1, bands, columns]` → `delta [1, L, D]`, `embedding [1, E]`."""
+
+    def __init__(self, inversion: Inversion, encoder: SoundEncoder) -> None:
+        super().__init__()
+        self.inversion, self.encoder = inversion, encoder
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inversion(mel), self.encoder(mel)
+
+
+class TextGraph(nn.Module):
+    """`tokens int64 [1, length]` → `delta [1, L, D]`, `embedding [1, E]`."""
+
+    def __init__(self, inversion: Inversion, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.inversion, self.encoder = inversion, encoder
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inversion(tokens), self.encoder(tokens)
+
+
+class RecurrentGraph(nn.Module):
+    """One recurrent step with its three hidden states as plain tensors."""
+
+    def __init__(self, step: RecurrentStep) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(
+        self, w: Tensor, base: Tensor, delta: Tensor, noise: Tensor, h_coarse: Tensor, h_mid: Tensor, h_fine: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        after, hidden = self.step(w, base, delta, noise, {"coarse": h_coarse, "mid": h_mid, "fine": h_fine})
+        return after, hidden["coarse"], hidden["mid"], hidden["fine"]
+
+
+class GeneratorGraph(nn.Module):
+    """`w_plus`, `fields uint8 [1, F, H+1, W+1]`, `fraction [1, F, 2]` → `rgba uint8 [H, W, 4]`."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, w_plus: Tensor, fields: Tensor, fraction: Tensor) -> Tensor:
+        tiles = fields.float() * (1.0 / 255.0)
+        fy, fx = fraction[:, :, 0, None, None], fraction[:, :, 1, None, None]
+        rows = tiles[:, :, :-1] + fy * (tiles[:, :, 1:] - tiles[:, :, :-1])
+        moved = rows[..., :-1] + fx * (rows[..., 1:] - rows[..., :-1])
+        picture = self.generator(w_plus, moved)
+        grey = (picture * 127.5 + 128.0).clamp(0.0, 255.0)
+        opaque = torch.full_like(grey[:, :1], 255.0)
+        return torch.cat([grey, opaque], 1)[0].permute(1, 2, 0).to(torch.uint8)
+
+
+class MappingGraph(nn.Module):
+    """`z [1, Z_DIM]`, standard normal → `w [1, L, D]` of a calm landscape."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.mapping, self.layers = generator.mapping, generator.config.layers
+        calm = torch.zeros(1, factors.COUNT - Z_DIM)
+        calm[:, 0] = factors.REST
+        self.register_buffer("calm", calm)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.mapping(torch.cat([z, self.calm], 1)).unsqueeze(1).repeat(1, self.layers, 1)

@@ -1,0 +1,138 @@
+"""Sound windows for training: clips of the world's sound, cut into mel windows with the factors that sounded.
+
+Clip i is always the same clip. Windows are kept on disk in the run folder (safetensors), so a resumed run starts at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as nnf
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from engine.audio.mel import MelConfig, mel_windows
+from training.pictures import FieldTiles
+from training.run import Run, seeded
+from training.scales import Scale
+from training.world import captions, factors, fields
+from training.world.music import synthesise_any
+from training.world.picture import render
+from training.world.sound import SAMPLE_RATE
+
+CLIP_S = 4.5
+PICTURE = (72, 128)  # what F_v looks at
+WINDOWS = 4  # cut from each clip
+HEARD_S = 0.6  # factors are averaged over this long before the window's end: what a listener would call "now"
+HELD_OUT = 10_000_000  # clips from here on are never trained on
+
+
+@dataclass(frozen=True, slots=True)
+class SoundWindows:
+    """`mels [N, 1, bands, columns]` (half precision), `factors [N, COUNT]`, `scenes [N]` (−1 calm), `pictures [N, 3, 72, 128]`
+    (bytes): what the world looked like at the windows' ends."""
+
+    mels: Tensor
+    factors: Tensor
+    scenes: Tensor
+    pictures: Tensor
+
+    def __len__(self) -> int:
+        return len(self.mels)
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mels, factors and scenes of some rows."""
+        return self.mels[rows].float(), self.factors[rows], self.scenes[rows]
+
+    def seen(self, rows: Tensor) -> Tensor:
+        """Pictures of some rows, `[B, 3, 72, 128]` in −1..1."""
+        return self.pictures[rows].float() / 127.5 - 1
+
+
+def make_clip(number: int, seed: int, config: MelConfig) -> tuple[Tensor, Tensor, int]:
+    """Clip `number`: mels `[WINDOWS, 1, bands, columns]`, factors `[WINDOWS, COUNT]`, scene."""
+    generator = seeded(seed, 31, number)
+    tracks = factors.draw_tracks(CLIP_S, generator)
+    sound = synthesise_any(tracks, generator, SAMPLE_RATE)
+    ends = 0.5 + (CLIP_S - 0.5) * torch.rand(WINDOWS, generator=generator)
+    mels = torch.from_numpy(mel_windows(sound.numpy(), SAMPLE_RATE, ends.numpy(), config))
+    moments = (ends[:, None] - torch.linspace(0, HEARD_S, 5)).clamp(min=0)
+    heard = tracks.at(moments.flatten()).view(WINDOWS, 5, -1).mean(1)
+    return mels, heard, tracks.scene
+
+
+def training_windows(run: Run, scale: Scale, progress: bool) -> SoundWindows:
+    """The clips that the encoders learn from."""
+    return _windows(run.folder / "sounds.safetensors", range(scale.embedding_clips), scale, progress)
+
+
+def held_out_windows(run: Run, scale: Scale, progress: bool) -> SoundWindows:
+    """Clips that no stage learns from, a twelfth as many."""
+    count = max(16, scale.embedding_clips // 12)
+    return _windows(run.folder / "sounds-held-out.safetensors", range(HELD_OUT, HELD_OUT + count), scale, progress)
+
+
+def _windows(path: Path, clips: range, scale: Scale, progress: bool) -> SoundWindows:
+    """Made once, then read back from `path`."""
+    if path.exists():
+        stored = load_file(path)
+        if len(stored["scenes"]) == len(clips) * WINDOWS:
+            return SoundWindows(**stored)
+    mels, heard, scenes, pictures = [], [], [], []
+    tiles = FieldTiles(scale.generator.size)
+    for number in tqdm(clips, desc=path.stem, disable=not progress):
+        clip_mels, clip_factors, scene = make_clip(number, scale.seed, MelConfig())
+        mels.append(clip_mels.half())
+        heard.append(clip_factors)
+        scenes += [scene] * WINDOWS
+        pictures.append(world_pictures(clip_factors, tiles, seeded(scale.seed, 32, number)))
+    stored = {
+        "mels": torch.cat(mels),
+        "factors": torch.cat(heard),
+        "scenes": torch.tensor(scenes),
+        "pictures": torch.cat(pictures),
+    }
+    temporary = path.with_suffix(".tmp")
+    save_file(stored, temporary)
+    temporary.replace(path)
+    return SoundWindows(**stored)
+
+
+def world_pictures(vectors: Tensor, tiles: FieldTiles, generator: torch.Generator) -> Tensor:
+    """World pictures `[B, 3, 72, 128]` (bytes) of factor vectors, at random field offsets."""
+    tile = tiles.at(PICTURE[0]) if tiles.full.shape[1] >= PICTURE[0] else tiles.full
+    offsets = torch.rand(len(vectors), fields.COUNT, 2, generator=generator)
+    picture = render(vectors, fields.scroll(tile, offsets))
+    if tuple(picture.shape[2:]) != PICTURE:
+        picture = nnf.interpolate(picture, PICTURE, mode="bilinear", align_corners=False)
+    return (picture * 255).round().byte()
+
+
+def tokens_for(vectors: Tensor, generator: torch.Generator, unknown: float = 0.04) -> Tensor:
+    """A fresh caption for each factor vector as tokens `[B, LENGTH]`; some words become unknown, so that those are learned too."""
+    rows = [captions.encode(captions.caption(vector, generator))[0] for vector in vectors]
+    tokens = torch.tensor(rows)
+    lost = (torch.rand(tokens.shape, generator=generator) < unknown) & (tokens > captions.UNKNOWN)
+    return tokens.masked_fill(lost, captions.UNKNOWN)
+
+
+def label_tokens(scenes: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Short prompts for scenes `[B]` (−1 calm) as tokens `[B, LENGTH]`."""
+    return torch.tensor([captions.encode(captions.label(int(s), generator))[0] for s in scenes])
+
+
+def spec_augment(mels: Tensor, generator: torch.Generator) -> Tensor:
+    """SpecAugment (Park et al. 2019): one band of frequencies and one of times set to the window's mean, and a small gain."""
+    mels = mels.clone()
+    _, _, bands, columns = mels.shape
+    for row in mels:
+        f, t, f0, t0, gain = torch.rand(5, generator=generator).tolist()
+        mean = row.mean()
+        height, width = int(f * 0.15 * bands), int(t * 0.3 * columns)
+        row[:, int(f0 * (bands - height)) :][:, :height] = mean
+        row[:, :, int(t0 * (columns - width)) :][:, :, :width] = mean
+        row += 0.2 * (gain - 0.5)
+    return mels

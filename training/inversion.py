@@ -1,0 +1,199 @@
+"""Stage: the inversion encoders. Sound (E_a) and text (E_t) answer with an offset in W+: ŵ = w + Δ (Eq. 1).
+
+The loss is the paper's L_enc (Eqs. 2-4) with a teacher beside it:
+
+    [1 − cos(F_v(G(ŵ)), F_a(x))] + [1 − cos(F_v(G(ŵ)), F_t(label))] + λ_b ‖ŵ − w̄‖² + λ_w ‖ŵ − w(factors)‖²
+
+`w` is the latent of a random calm landscape (the random start code of Eq. 1), `w̄` the mean of the encoder's latents, kept as a
+running average. The teacher term is ours: the world knows the factors behind every sound, so the mapping network says where ŵ
+should be; without it, a cosine through the generator finds pictures that please F_v more than the eye.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from training.clips import (
+    SoundWindows,
+    held_out_windows,
+    label_tokens,
+    spec_augment,
+    tokens_for,
+    training_windows,
+)
+from training.embedding import JointEmbedding
+from training.losses import cosine_distance
+from training.networks.encoders import Inversion, SoundTrunk, TextTrunk
+from training.networks.stylegan2 import Generator
+from training.pictures import FieldTiles
+from training.run import Run, seeded
+from training.scales import Scale
+from training.world import captions, factors, fields
+
+LEARNING_RATE = 1.5e-3
+LAMBDA_B, LAMBDA_W = 0.002, 6.0
+SAVE_EVERY = 100
+
+
+@dataclass(slots=True)
+class Inverters:
+    """E_a and E_t."""
+
+    sound: Inversion
+    text: Inversion
+
+    @classmethod
+    def create(cls, scale: Scale) -> Inverters:
+        groups, dim = scale.generator.groups, scale.generator.dim
+        return cls(
+            Inversion(SoundTrunk(), 192, groups, dim), Inversion(TextTrunk(len(captions.WORDS)), 128, groups, dim)
+        )
+
+    def freeze(self) -> Inverters:
+        self.sound.eval().requires_grad_(False)
+        self.text.eval().requires_grad_(False)
+        return self
+
+
+def calm(count: int, generator: torch.Generator) -> Tensor:
+    """Factors `[count, COUNT]` of random calm landscapes: what a preset's seed gives."""
+    vector = torch.zeros(count, factors.COUNT)
+    width = factors.SCENE_SLICE.start
+    vector[:, :width] = torch.randn(count, width, generator=generator)
+    vector[:, factors.INDEX["flash"]] = factors.REST
+    return vector
+
+
+def heard(base: Tensor, vectors: Tensor) -> Tensor:
+    """The calm landscape `base` with what can be heard of `vectors` put into it: scenes, reach, lean, depth and flash."""
+    mixed = base.clone()
+    mixed[:, factors.SCENE_SLICE] = vectors[:, factors.SCENE_SLICE]
+    for name in ("reach", "lean", "depth", "flash"):
+        mixed[:, factors.INDEX[name]] = vectors[:, factors.INDEX[name]]
+    return mixed
+
+
+def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *, progress: bool = True) -> Inverters:
+    """Run or resume both encoders; `generator` is only looked through, at the size it had when W settled."""
+    torch.manual_seed(scale.seed + 2)
+    windows = training_windows(run, scale, progress)
+    inverters = Inverters.create(scale)
+    parameters = [*inverters.sound.parameters(), *inverters.text.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01)
+    means = {"sound": torch.zeros(scale.generator.dim), "text": torch.zeros(scale.generator.dim)}
+    done = 0
+    if state := run.load("inversion"):
+        inverters.sound.load_state_dict(state["sound"])
+        inverters.text.load_state_dict(state["text"])
+        optimiser.load_state_dict(state["optimiser"])
+        means, done = state["means"], int(state["step"])
+    depth = scale.phases[scale.settled - 1].depth
+    tiles = FieldTiles(scale.generator.size).at(generator.size_at(depth)[0])
+
+    def step_loss(name: str, encoder: Callable[[Tensor], Tensor], x: Tensor, anchor: Tensor, label: Tensor, target: Tensor,
+                  base: Tensor, draws: torch.Generator, look: int) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
+        w = generator.broadcast(generator.mapping(base))
+        latent = w + encoder(x)
+        teacher = (latent - generator.broadcast(generator.mapping(target))).square().mean()
+        means[name].lerp_(latent.detach().mean((0, 1)), 0.02)
+        spread = (latent - means[name]).square().mean()
+        # Looking through the generator is the dear part; a part of the batch is enough for its gradient.
+        shown = paint(generator, latent[:look], tiles, depth, draws)
+        seen = joint.image(shown)
+        close, named = cosine_distance(seen, anchor[:look]), cosine_distance(seen, label[:look])
+        loss = close + named + LAMBDA_B * spread + LAMBDA_W * teacher
+        return loss, {
+            f"{name}_cos": 1 - close.item(),
+            f"{name}_label_cos": 1 - named.item(),
+            f"{name}_teacher": teacher.item(),
+        }
+
+    for step in tqdm(range(done, scale.inversion_steps), desc="inversion", disable=not progress):
+        for group in optimiser.param_groups:
+            group["lr"] = LEARNING_RATE * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / scale.inversion_steps)))
+        draws = seeded(scale.seed, 51, step)
+        mels, vectors, scenes = windows.batch(torch.randint(len(windows), (scale.batch,), generator=draws))
+        base = calm(scale.batch, draws)
+        labels = joint.text(label_tokens(scenes, draws))
+        look = max(4, scale.batch // 8)
+        loss_a, said_a = step_loss(
+            "sound",
+            inverters.sound,
+            spec_augment(mels, draws),
+            joint.sound(mels),
+            labels,
+            heard(base, vectors),
+            base,
+            draws,
+            look,
+        )
+        tokens = tokens_for(vectors, draws)
+        loss_t, said_t = step_loss(
+            "text", inverters.text, tokens, joint.text(tokens), labels, vectors, base, draws, look
+        )
+        optimiser.zero_grad(set_to_none=True)
+        (loss_a + loss_t).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        if step % 25 == 0:
+            run.log("inversion", step=step, **said_a, **said_t)
+        if (step + 1) % SAVE_EVERY == 0 or step == scale.inversion_steps - 1:
+            run.save(
+                "inversion",
+                {"sound": inverters.sound.state_dict(), "text": inverters.text.state_dict(), "optimiser": optimiser.state_dict(),
+                 "means": means, "step": step + 1},
+            )  # fmt: skip
+    inverters.freeze()
+    if done < scale.inversion_steps:
+        held = held_out_windows(run, scale, progress=False)
+        run.log(
+            "inversion", step=scale.inversion_steps, **evaluate(run, inverters, generator, joint, held, tiles, depth)
+        )
+    return inverters
+
+
+def paint(generator: Generator, w_plus: Tensor, tiles: Tensor, depth: int, draws: torch.Generator) -> Tensor:
+    """Pictures `[B, 3, 72, 128]` in −1..1 at random field offsets, resized for F_v where the generator is smaller."""
+    offsets = torch.rand(len(w_plus), fields.COUNT, 2, generator=draws)
+    picture = generator(w_plus, fields.scroll(tiles, offsets), depth).clamp(-1.2, 1.2)
+    if picture.shape[2] != 72:
+        picture = torch.nn.functional.interpolate(picture, (72, 128), mode="bilinear", align_corners=False)
+    return picture
+
+
+@torch.no_grad()
+def evaluate(
+    run: Run,
+    inverters: Inverters,
+    generator: Generator,
+    joint: JointEmbedding,
+    held: SoundWindows,
+    tiles: Tensor,
+    depth: int,
+) -> dict[str, float]:
+    """Held-out sounds painted onto calm landscapes: does F_v read the scene that sounded? Shuffled sounds beside them."""
+    draws = seeded(6, 52)
+    rows = (held.scenes >= 0).nonzero()[:, 0]
+    rows = rows[torch.randperm(len(rows), generator=draws)[:128]]
+    mels, vectors, scenes = held.batch(rows)
+    base = generator.broadcast(generator.mapping(calm(len(rows), draws)))
+    tokens = tokens_for(vectors, draws, unknown=0.0)
+    result = {}
+    for name, delta in (
+        ("sound", inverters.sound(mels)),
+        ("text", inverters.text(tokens)),
+        ("shuffled", inverters.sound(mels).roll(1, 0)),
+    ):
+        pictures = torch.cat([paint(generator, w, tiles, depth, draws) for w in (base + delta).split(16)])
+        read = (joint.image(pictures) @ joint.scenes().t()).argmax(1)
+        result[f"scene_painted_{name}"] = float((read == scenes).float().mean())
+        if name != "shuffled":
+            order = scenes.argsort(stable=True)[:: max(1, len(scenes) // 36)][:36]
+            run.sheet(f"inversion-{name}", pictures[order] / 2 + 0.5, 6)
+    return result

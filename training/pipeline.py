@@ -1,0 +1,49 @@
+"""All stages in order: world → joint embedding → generator → inversion encoders → recurrent step.
+
+Each stage is a checkpoint in the run folder; what is finished is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from training import embedding, generator, inversion, recurrent
+from training.embedding import JointEmbedding
+from training.inversion import Inverters
+from training.networks.recurrent import RecurrentStep
+from training.networks.stylegan2 import Generator
+from training.run import Run, keep_memory
+from training.scales import Scale
+
+STAGES = ("generator", "embedding", "inversion", "recurrent")
+
+
+def train(
+    run: Run, scale: Scale, *, progress: bool = True
+) -> tuple[Generator, JointEmbedding, Inverters, RecurrentStep]:
+    """Run or resume every stage; returns the four trained parts."""
+    keep_memory()
+    painted = generator.train(run, scale, progress=progress)
+    joint = embedding.train(run, scale, progress=progress)
+    early = generator.load_early(run, scale)
+    inverters = inversion.train(run, scale, early, joint, progress=progress)
+    step = recurrent.train(run, scale, early, joint, inverters, progress=progress)
+    return painted, joint, inverters, step
+
+
+def metrics(run: Run) -> dict[str, Any]:
+    """The last line that each stage logged."""
+    result: dict[str, Any] = {}
+    for path in sorted((run.folder / "metrics").glob("*.jsonl")):
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        if lines:
+            result[path.stem] = {key: value for key, value in lines[-1].items() if key != "time"}
+    return result
+
+
+def write_metrics(run: Run) -> dict[str, Any]:
+    """`metrics` into `RUN/metrics.json`, and back."""
+    found = metrics(run)
+    (run.folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
+    return found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from engine.errors import CymaticError
 from training.losses import discriminator_loss, generator_loss, r1_penalty, teach_loss
 from training.networks.discriminators import ImageDiscriminator
 from training.networks.stylegan2 import Generator
@@ -30,13 +32,12 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     """Run or resume the stage; returns the averaged generator with `w_avg` set."""
     torch.manual_seed(scale.seed)
     generator = Generator(scale.generator).to(memory_format=torch.channels_last)
+    place_anchors(generator)
     optimiser = torch.optim.Adam(generator.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
     ema = Ema(generator, EMA_DECAY)
     done = 0
-    if state := run.load("generator"):
-        generator.load_state_dict(state["generator"])
+    if state := run.restore("generator", generator=generator, optimiser=optimiser):
         ema.shadow = state["ema"]
-        optimiser.load_state_dict(state["optimiser"])
         done = int(state["step"])
     total = sum(phase.images // phase.batch for phase in scale.phases)
 
@@ -52,20 +53,8 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
         for number, phase in enumerate(scale.phases):
             last = first + phase.images // phase.batch
             if done < last:
-                _phase(
-                    run,
-                    scale,
-                    phase,
-                    generator,
-                    optimiser,
-                    ema,
-                    tiles,
-                    range(max(done, first), last),
-                    first,
-                    total,
-                    bar,
-                    save,
-                )
+                steps = range(max(done, first), last)
+                _phase(run, scale, phase, generator, optimiser, ema, tiles, steps, first, total, bar, save)
             if number + 1 == scale.settled and done <= last:
                 save_early(run, ema)
             first = last
@@ -73,6 +62,28 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
         _adversarial(run, scale, generator, optimiser, ema, tiles, max(0, done - total), total, progress, save)
     generator.load_state_dict(ema.shadow)
     return settle(generator, scale)
+
+
+# Where the world puts things (training.world.picture), as (factor, slope, middle) for y and for x in −1..1, and log sizes.
+PLACES = (
+    (("horizon", 0.15, 0.10), ("event_x", 0.416, 0.0), (-2.0, -1.4)),
+    (("horizon", 0.15, 0.10), ("sun_x", 0.462, 0.0), (-1.2, -1.4)),
+    (("time_of_day", -0.304, -0.34), ("sun_x", 0.462, 0.0), (-1.6, -1.6)),
+    (("reach", -0.15, 0.25), ("event_x", 0.416, 0.0), (-0.8, -2.2)),
+)
+
+
+@torch.no_grad()
+def place_anchors(generator: Generator) -> None:
+    """Start the first anchors at horizon, event and sun. Left to itself, a network takes most of its training to find them."""
+    affine, index = generator.anchors.affine, factors.INDEX
+    for anchor, (y, x, sizes) in enumerate(PLACES[: generator.config.anchors]):
+        for axis, (name, slope, middle) in enumerate((y, x)):
+            affine.weight[4 * anchor + axis] = 0.0
+            affine.weight[4 * anchor + axis, index[name]] = slope
+            affine.bias[4 * anchor + axis] = middle
+        affine.weight[4 * anchor + 2 : 4 * anchor + 4] *= 0.2
+        affine.bias[4 * anchor + 2 : 4 * anchor + 4] = torch.tensor(sizes)
 
 
 def save_early(run: Run, ema: Ema) -> None:
@@ -83,10 +94,8 @@ def save_early(run: Run, ema: Ema) -> None:
 def load_early(run: Run, scale: Scale) -> Generator:
     """The averaged generator as it was when W settled, frozen, `w_avg` set. Its mapping is the final one."""
     generator = Generator(scale.generator).to(memory_format=torch.channels_last)
-    state = run.load("generator-early")
-    if state is None:
-        raise FileNotFoundError(f"{run.checkpoint('generator-early')}: train the generator's first phases first")
-    generator.load_state_dict(state["generator"])
+    if run.restore("generator-early", generator=generator) is None:
+        raise CymaticError(f"{run.checkpoint('generator-early')} is missing; choose another --run folder")
     return settle(generator, scale)
 
 
@@ -98,19 +107,21 @@ def settle(generator: Generator, scale: Scale) -> Generator:
     return generator.eval().requires_grad_(False)
 
 
+def freeze_mapping(generator: Generator, ema: Ema) -> None:
+    """Fix W at its average: the space that the inversion encoders learn stays what it is while the picture grows."""
+    generator.mapping.load_state_dict({name[8:]: v for name, v in ema.shadow.items() if name.startswith("mapping.")})
+    generator.mapping.requires_grad_(False)
+
+
 def _phase(
-    run: Run, scale: Scale, phase: Phase, generator: Generator, optimiser: torch.optim.Optimizer, ema: Ema, tiles: FieldTiles,
-    steps: range, first: int, total: int, bar: tqdm, save,
+    run: Run, scale: Scale, phase: Phase, generator: Generator, optimiser: torch.optim.Optimizer, ema: Ema,
+    tiles: FieldTiles, steps: range, first: int, total: int, bar: tqdm, save: Callable[[int], None],
 ) -> None:  # fmt: skip
+    """Steps of one growth phase, counted over all phases; `first` is the phase's first one."""
     height = generator.size_at(phase.depth)[0]
     pictures = WorldPictures(tiles, height, batch=phase.batch, reuse=phase.reuse, seed=scale.seed * 1000 + phase.depth)
-    settled = scale.phases.index(phase) >= scale.settled
-    if settled:
-        # Frozen, W stays the space that the inversion encoders learn, while the picture grows.
-        generator.mapping.load_state_dict(
-            {name[8:]: v for name, v in ema.shadow.items() if name.startswith("mapping.")}
-        )
-    generator.mapping.requires_grad_(not settled)
+    if scale.phases.index(phase) >= scale.settled:
+        freeze_mapping(generator, ema)
     saved, smooth = time.monotonic(), None
     for step in steps:
         rate = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / total))
@@ -139,18 +150,17 @@ def _phase(
 
 def _adversarial(
     run: Run, scale: Scale, generator: Generator, optimiser: torch.optim.Optimizer, ema: Ema, tiles: FieldTiles,
-    start: int, taught: int, progress: bool, save,
+    start: int, taught: int, progress: bool, save: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Non-saturating loss with R1 on top of the teaching loss, at the last phase's size; only texture is left to win."""
+    """Non-saturating loss with R1 beside the teaching loss, at the last phase's size; only texture is left to win."""
+    freeze_mapping(generator, ema)
     phase = scale.phases[-1]
     pictures = WorldPictures(
         tiles, generator.size_at(phase.depth)[0], batch=phase.batch, reuse=phase.reuse, seed=scale.seed * 1000 + 99
     )
     critic = ImageDiscriminator()
     critic_optimiser = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.0, 0.99))
-    if state := run.load("generator-critic"):
-        critic.load_state_dict(state["critic"])
-        critic_optimiser.load_state_dict(state["optimiser"])
+    run.restore("generator-critic", critic=critic, optimiser=critic_optimiser)
     for group in optimiser.param_groups:
         group["lr"] = LEARNING_RATE * FLOOR
     for step in tqdm(range(start, scale.adversarial_steps), desc="adversarial", disable=not progress):

@@ -10,7 +10,7 @@ from training.world import factors, fields
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One growth step of the generator: `images` at `depth`, `batch` a step, each world picture used about `reuse` times."""
+    """One growth step of the generator: `images` at `depth`, `batch` a step, each picture used about `reuse` times."""
 
     depth: int
     images: int
@@ -39,7 +39,7 @@ class Scale:
 
 
 def _config(channels: tuple[int, ...], head: int) -> GeneratorConfig:
-    return GeneratorConfig(channels=channels, head=head, factors=factors.COUNT, fields=fields.COUNT)
+    return GeneratorConfig(channels=channels, head=head, factors=factors.COUNT, normals=factors.SCENE_SLICE.start, fields=fields.COUNT)
 
 
 SCALES = {
@@ -59,16 +59,16 @@ SCALES = {
         name="landscape",
         generator=_config((96, 96, 64, 48, 32), 48),
         phases=(
-            Phase(depth=3, images=18_000, batch=8),
-            Phase(depth=4, images=12_000, batch=8),
-            Phase(depth=5, images=8_000, batch=8),
-            Phase(depth=6, images=8_000, batch=4),
+            Phase(depth=3, images=16_000, batch=8),
+            Phase(depth=4, images=9_000, batch=8),
+            Phase(depth=5, images=6_000, batch=8),
+            Phase(depth=6, images=6_000, batch=4),
         ),
         settled=2,
         adversarial_steps=0,
-        embedding_clips=1_800,
-        embedding_steps=2_000,
-        inversion_steps=1_500,
-        recurrent_steps=400,
+        embedding_clips=1_000,
+        embedding_steps=1_200,
+        inversion_steps=900,
+        recurrent_steps=160,
     ),
 }

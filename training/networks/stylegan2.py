@@ -1,13 +1,13 @@
 """A light StyleGAN2 that paints 16:9 and takes the world's fields as its noise.
 
-After Karras et al., *Analyzing and Improving the Image Quality of StyleGAN* (CVPR 2020), with four changes, each measured
-to matter for teaching on a small machine:
+After Karras et al., *Analyzing and Improving the Image Quality of StyleGAN* (CVPR 2020), with four changes, each
+measured to matter for teaching on a small machine:
 
 - the learned constant is 9×16, so everything above it is 16:9;
-- modulation scales the *activations* around a convolution with static weights (exact, since demodulation only needs Σ W²),
-  which every runtime can prepack;
-- the noise inputs are the world's scrolling fields, concatenated before each block's second convolution, so that a style can
-  turn rain on or off;
+- modulation scales the *activations* around a convolution with static weights (exact, since demodulation only needs
+  Σ W²), which every runtime can prepack;
+- the noise inputs are the world's scrolling fields, concatenated before each block's second convolution, so that a style
+  can turn rain on or off;
 - *placed* features: anchors whose position and size come from `w` (the idea of StyleGAN3's Fourier input, whose transform
   comes from `w`) tell every resolution where the horizon, sun or bolt stands.
 
@@ -35,6 +35,7 @@ class GeneratorConfig:
     dim: int = 64
     fields: int = 16
     factors: int = 26
+    normals: int = 17  # how many of the factors are standard normal
     anchors: int = 8
     top_anchors: int = 4  # how many of them reach the two finest grids
     mapping: int = 128
@@ -63,23 +64,39 @@ class GeneratorConfig:
 
 
 class Mapping(nn.Module):
-    """Factors `[B, factors]` → `w [B, D]`: a linear map, so that directions add, plus a small perceptron's correction."""
+    """Factors `[B, factors]` → `w [B, D]`: a linear map, so that directions add, plus a small perceptron's correction.
+
+    The first `normals` factors are standard normal; they enter through the normal distribution function, as the world
+    reads them, scaled to unit variance. The linear part starts as the identity: each factor has an axis of its own in W.
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
+        self.normals = config.normals
         self.linear = nn.Linear(config.factors, config.dim)
+        with torch.no_grad():
+            self.linear.weight.mul_(0.5)
+            self.linear.weight[: config.factors] = torch.eye(config.factors)
+            self.linear.bias.zero_()
         self.bend = nn.Sequential(
-            nn.Linear(config.factors, config.mapping), nn.LeakyReLU(0.2),
-            nn.Linear(config.mapping, config.mapping), nn.LeakyReLU(0.2),
+            nn.Linear(config.factors, config.mapping),
+            nn.LeakyReLU(0.2),
+            nn.Linear(config.mapping, config.mapping),
+            nn.LeakyReLU(0.2),
             nn.Linear(config.mapping, config.dim),
-        )  # fmt: skip
+        )
 
     def forward(self, factors: Tensor) -> Tensor:
+        uniform = math.sqrt(3.0) * torch.erf(factors[:, : self.normals] * math.sqrt(0.5))
+        factors = torch.cat([uniform, factors[:, self.normals :]], 1)
         return self.linear(factors) + self.bend(factors)
 
 
 class ModulatedConv(nn.Module):
-    """StyleGAN2's modulated convolution by activation scaling: `d_o · Σ_i W_oi (s_i x_i)`, `d_o = (Σ_i s_i² ΣW_oi²)^−½`."""
+    """StyleGAN2's modulated convolution by activation scaling: `d_o · Σ_i W_oi (s_i x_i)`.
+
+    Demodulation is `d_o = (Σ_i s_i² ΣW_oi²)^−½`. `up` doubles the grid: transposed convolution, then the 1-3-3-1 filter.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, dim: int, kernel: int = 3, up: bool = False, demodulate: bool = True
@@ -126,17 +143,15 @@ class Anchors(nn.Module):
         self.affine = nn.Linear(config.dim, config.anchors * 4)
         nn.init.normal_(self.affine.weight, std=0.3 / math.sqrt(config.dim))
         spread = torch.linspace(-0.6, 0.6, config.anchors)
-        start = torch.stack(
-            [spread, spread.flip(0) * 0.5, torch.full_like(spread, -1.2), torch.full_like(spread, -1.2)], 1
-        )
-        self.affine.bias.data = start.flatten()
+        small = torch.full_like(spread, -1.2)
+        self.affine.bias.data = torch.stack([spread, spread.flip(0) * 0.5, small, small], 1).flatten()
 
     def forward(self, w: Tensor) -> Tensor:
         return self.affine(w).view(-1, self.count, 4)
 
 
 def draw_anchors(places: Tensor, grid: tuple[int, int], count: int, bumps: bool) -> Tensor:
-    """Soft steps across y and x at each of the first `count` anchors, and Gaussian bumps: `[B, 2 or 3 × count, h, w]`."""
+    """Soft steps down and across at each of the first `count` places, and Gaussian bumps: `[B, 2 or 3 × count, h, w]`."""
     h, w = grid
     y = ((torch.arange(h, device=places.device) + 0.5) / h * 2 - 1).view(1, 1, h, 1)
     x = ((torch.arange(w, device=places.device) + 0.5) / w * 2 - 1).view(1, 1, 1, w)
@@ -153,9 +168,9 @@ def draw_anchors(places: Tensor, grid: tuple[int, int], count: int, bumps: bool)
 class Block(nn.Module):
     """One grid: upsampling convolution, then fields and anchors join for the second one. Adds its share of RGB.
 
-    Where a field shows is the features' choice: each field is multiplied by a gate drawn from them, so that "glint, but only
-    on water" is a product and need not be assembled from rectifiers. A plain 1×1 convolution after the second one gives the
-    finest grid, too, a way to put textures behind masks.
+    Where a field shows is the features' choice: each field is multiplied by a gate drawn from them, so that "glint, but
+    only on water" is a product and need not be assembled from rectifiers. A plain 1×1 convolution after the second one
+    gives the finest grid, too, a way to put textures behind masks.
     """
 
     def __init__(self, config: GeneratorConfig, index: int) -> None:
@@ -243,4 +258,5 @@ class Generator(nn.Module):
 
 
 def upsample(image: Tensor) -> Tensor:
+    """Twice the size, bilinear."""
     return nnf.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)

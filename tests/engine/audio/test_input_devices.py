@@ -1,0 +1,132 @@
+"""Finding an input by a part of its name, and the list that `cymatic devices` prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cymatic import devices as command
+from engine.audio import devices
+from engine.audio.devices import InputDevice, find_input, input_devices
+from engine.errors import AudioError
+
+MIXER = InputDevice(0, "Mixer (USB Audio)", "Windows WASAPI", 2, 48_000, is_default=False)
+MIXER_MME = InputDevice(4, "Mixer (USB Audio)", "MME", 2, 44_100, is_default=False)
+ROOM = InputDevice(1, "Room", "Windows WASAPI", 1, 44_100, is_default=False)
+ROOM_TWO = InputDevice(2, "Room two", "Windows WASAPI", 1, 96_000, is_default=True)
+ALL = [MIXER, ROOM, ROOM_TWO, MIXER_MME]
+
+
+class PortAudioError(Exception):
+    pass
+
+
+def driver(apis: list[dict], rows: list[dict], default: int = -1) -> SimpleNamespace:
+    return SimpleNamespace(
+        query_hostapis=lambda: apis,
+        query_devices=lambda: rows,
+        default=SimpleNamespace(device=(default, -1)),
+        PortAudioError=PortAudioError,
+    )
+
+
+def row(index: int, name: str, hostapi: int, channels: int, rate: float) -> dict:
+    return {
+        "index": index,
+        "name": name,
+        "hostapi": hostapi,
+        "max_input_channels": channels,
+        "default_samplerate": rate,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("mixer", MIXER),
+        ("ROOM", ROOM),
+        ("room t", ROOM_TWO),
+        ("oo", ROOM_TWO),
+        ("  room \n two ", ROOM_TWO),
+        (None, ROOM_TWO),
+    ],
+)
+def test_a_name_an_exact_one_first_then_the_default_then_the_better_host_api(
+    name: str | None, found: InputDevice
+) -> None:
+    assert find_input(name, ALL) is found
+
+
+@pytest.mark.parametrize("name", ["Nokia", "0", "", "  "])
+def test_an_unknown_name_lists_what_exists_once_each(name: str) -> None:
+    with pytest.raises(AudioError) as raised:
+        find_input(name, ALL)
+    assert str(raised.value).endswith("there are: Mixer (USB Audio), Room, Room two")
+
+
+def test_without_any_input_it_says_what_to_do() -> None:
+    with pytest.raises(AudioError, match=r"no microphone found.*demo"):
+        find_input(None, [])
+
+
+def test_only_inputs_are_listed_the_better_host_api_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    apis = [{"name": "MME", "default_input_device": 0}, {"name": "Windows WASAPI", "default_input_device": 2}]
+    rows = [row(0, "Mic  \n array", 0, 2, 44_100.0), row(1, "Speaker", 1, 0, 48_000.0), row(2, "Mic", 1, 4, 47_999.9)]
+    monkeypatch.setattr(devices, "portaudio", lambda: driver(apis, rows))
+    assert input_devices() == [
+        InputDevice(2, "Mic", "Windows WASAPI", 4, 48_000, is_default=False),
+        InputDevice(0, "Mic array", "MME", 2, 44_100, is_default=True),
+    ]
+    monkeypatch.setattr(devices, "portaudio", lambda: driver(apis, rows, default=2))
+    assert find_input().name == "Mic"
+
+
+def test_a_driver_that_cannot_list_is_an_audio_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = driver([], [])
+
+    def refuse() -> list[dict]:
+        raise PortAudioError("PortAudio not initialized")
+
+    broken.query_devices = refuse
+    monkeypatch.setattr(devices, "portaudio", lambda: broken)
+    with pytest.raises(AudioError, match="not initialized"):
+        input_devices()
+
+
+def test_without_portaudio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(AudioError, match="libportaudio2"):
+        input_devices()
+    with pytest.raises(AudioError, match="libportaudio2"):
+        find_input("x")
+
+
+def test_a_missing_library_says_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    with pytest.raises(AudioError, match="libportaudio2"):
+        input_devices()
+
+
+def test_the_command_prints_a_line_each_and_marks_the_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["devices"])
+    monkeypatch.setattr(devices, "input_devices", lambda: ALL)
+    assert args.run(args) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert [line[0] for line in lines] == [" ", " ", "*", " "]
+    assert lines[2].split() == ["*", "Room", "two", "Windows", "WASAPI", "1", "ch", "96000", "Hz"]
+    monkeypatch.setattr(devices, "input_devices", list)
+    assert command.run(args) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert "no input device" in out

@@ -1,0 +1,295 @@
+"""The microphone against a driver that does what drivers do: odd blocks, flags, sudden ends, silence, hanging."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.audio import microphone
+from engine.audio.devices import InputDevice
+from engine.audio.microphone import Capture, Microphone
+from engine.audio.sources import SourceState
+from engine.errors import AudioError
+
+RATE = 16_000
+
+
+class PortAudioError(Exception):
+    pass
+
+
+class Stream:
+    """A stream of the pretended driver."""
+
+    latency = 0.01
+
+    def __init__(self, driver: Driver, **settings: Any) -> None:
+        if driver.refuses:
+            raise PortAudioError("Device unavailable\n[PaErrorCode -9985]")
+        self.settings = settings
+        self.closed = False
+        self._driver = driver
+
+    def start(self) -> None:
+        self._driver.streams.append(self)
+
+    def abort(self, ignore_errors: bool) -> None:
+        self._driver.thaw.wait(30)
+
+    def close(self, ignore_errors: bool) -> None:
+        self.closed = True
+
+    def feed(self, value: float = 0.1, frames: int = 160) -> None:
+        block = np.full((frames, self.settings["channels"]), value, np.float32)
+        self.settings["callback"](block, frames, None, 0)
+
+    def end(self) -> None:
+        self.settings["finished_callback"]()
+
+
+class Driver:
+    """Stands in for the sounddevice module."""
+
+    PortAudioError = PortAudioError
+
+    def __init__(self) -> None:
+        self.streams: list[Stream] = []
+        self.refuses = False
+        self.initialised = 1
+        self.thaw = threading.Event()
+        self.thaw.set()
+        self._initialized = 1
+
+    def InputStream(self, **settings: Any) -> Stream:
+        return Stream(self, **settings)
+
+    def _initialize(self) -> None:
+        self.initialised += 1
+
+    def _terminate(self) -> None:
+        assert all(stream.closed for stream in self.streams), "PortAudio terminated under a living stream"
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    fake = Driver()
+    device = InputDevice(3, "Field recorder", "ALSA", 32, RATE, is_default=True)
+    monkeypatch.setattr(microphone, "portaudio", lambda: fake)
+    monkeypatch.setattr(microphone, "find_input", lambda name: device)
+    monkeypatch.setattr(microphone, "BACK_OFF_S", (0.01, 0.05))
+    monkeypatch.setattr(microphone, "CLOSE_DEADLINE_S", 0.2)
+    monkeypatch.setattr(microphone, "BEAT_S", 0.01)
+    monkeypatch.setattr(microphone, "_open_streams", 0)
+    yield fake
+    fake.thaw.set()
+    until(lambda: not any(thread.name.startswith("microphone") for thread in threading.enumerate()))
+
+
+@pytest.fixture
+def playing(driver: Driver) -> Iterator[Microphone]:
+    source = Microphone("recorder")
+    source.start()
+    yield source
+    source.stop()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def test_it_opens_the_device_as_it_is(driver: Driver, playing: Microphone) -> None:
+    settings = driver.streams[0].settings
+    assert (settings["device"], settings["samplerate"], settings["channels"]) == (3, RATE, 2)
+    assert (settings["blocksize"], settings["latency"], settings["dtype"]) == (0, "low", "float32")
+    assert (playing.name, playing.sample_rate, playing.channels) == ("Field recorder", RATE, 2)
+    assert (playing.state, playing.error, playing.latency_s) == (SourceState.RUNNING, None, 0.01)
+
+
+def test_what_the_driver_gives_is_read_once_and_in_order(driver: Driver, playing: Microphone) -> None:
+    draw = np.random.default_rng(0)
+    sound = draw.standard_normal((5_000, 2)).astype(np.float32)
+    read, position = [playing.read().samples], 0
+    for size in (1, 104, 7, 0, 512, 3, 2_000):
+        driver.streams[0].settings["callback"](sound[position : position + size], size, None, 0)
+        position += size
+        if size % 2:
+            read.append(playing.read().samples)
+    read.append(playing.read().samples)
+    np.testing.assert_allclose(np.concatenate(read), sound[:position].mean(axis=1))
+    assert (playing.frames, playing.gaps, playing.silent_fraction) == (position, 0, 0)
+
+
+def test_a_block_is_as_old_as_its_callback(driver: Driver, playing: Microphone) -> None:
+    before = time.perf_counter()
+    driver.streams[0].feed()
+    after = time.perf_counter()
+    assert before <= playing.read().captured_at <= after
+
+
+def test_the_buffer_is_copied(driver: Driver, playing: Microphone) -> None:
+    buffer = np.ones((64, 2), np.float32)
+    driver.streams[0].settings["callback"](buffer, 64, None, 0)
+    buffer[:] = 9
+    assert (playing.read().samples == 1).all()
+
+
+def test_overflows_and_late_reads_are_gaps(driver: Driver, playing: Microphone) -> None:
+    sounddevice = pytest.importorskip("sounddevice", exc_type=OSError)
+    callback = driver.streams[0].settings["callback"]
+    block = np.full((RATE, 2), 0.1, np.float32)
+    callback(block, RATE, None, sounddevice.CallbackFlags())
+    assert playing.gaps == 0
+    callback(block[:10], 10, None, sounddevice.CallbackFlags(0x2))
+    assert playing.gaps == 1
+    assert len(playing.read().samples) == RATE  # the newest second; ten frames were too old
+    assert playing.gaps == 2
+
+
+def test_broken_samples_pass_without_a_word(driver: Driver, playing: Microphone) -> None:
+    driver.streams[0].feed(float("nan"))
+    assert np.isnan(playing.read().samples).all()  # mel and features count them as silence
+    assert playing.state is SourceState.RUNNING
+
+
+def test_exact_zeros_are_silence(driver: Driver, playing: Microphone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(microphone, "SILENT_S", 0.05)
+    until(lambda: (driver.streams[0].feed(0.0), playing.read(), playing.state)[-1] is SourceState.SILENT)
+    assert playing.silent_fraction == 1
+    driver.streams[0].feed(1e-4)
+    playing.read()
+    assert playing.state is SourceState.RUNNING
+    assert 0 < playing.silent_fraction < 1
+    assert playing.gaps == 0
+
+
+def test_a_device_that_goes_away_comes_back_by_itself(driver: Driver, playing: Microphone) -> None:
+    driver.streams[0].feed()
+    playing.read()
+    driver.refuses = True
+    driver.streams[0].end()
+    until(lambda: "Device unavailable" in (playing.error or ""))
+    assert playing.state is SourceState.LOST
+    assert "\n" not in (playing.error or "")
+    playing.read()
+    time.sleep(0.02)
+    quiet = playing.read()
+    assert len(quiet.samples) >= 0.02 * RATE * 0.9
+    assert not quiet.samples.any()
+    assert playing.gaps == 1
+    driver.refuses = False
+    until(lambda: len(driver.streams) == 2)
+    until(lambda: playing.state is SourceState.RUNNING)
+    assert driver.initialised > 1
+    driver.streams[0].feed(0.9)  # a late word of the old stream
+    driver.streams[1].feed(0.2)
+    assert playing.read().samples == pytest.approx(np.full(160, 0.2))
+    assert (playing.reopened, playing.error) == (1, None)
+
+
+def test_a_stream_that_stalls_reads_as_silence_and_is_opened_again(
+    driver: Driver, playing: Microphone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microphone, "STALL_S", 0.15)
+    driver.streams[0].feed()
+    playing.read()
+    until(lambda: playing.state is SourceState.STALLED)
+    quiet = playing.read()
+    assert len(quiet.samples) > 0.1 * RATE
+    assert not quiet.samples.any()
+    assert playing.gaps == 1
+    assert len(driver.streams) == 1
+    monkeypatch.setattr(microphone, "REOPEN_S", 0.3)
+    until(lambda: len(driver.streams) == 2)
+    assert driver.streams[0].closed
+
+
+def test_a_slow_start_is_no_stall(driver: Driver) -> None:
+    capture = Capture(RATE, 1, lambda: 50.0)
+    assert not capture.stalled(52.0)
+    assert capture.stalled(50.0 + microphone.REOPEN_S + 0.1)
+    capture.callback(np.zeros((160, 1), np.float32), 160, None, 0)
+    assert not capture.stalled(50.4)
+    assert capture.stalled(50.6)
+    capture.callback(np.zeros((8_000, 1), np.float32), 8_000, None, 0)  # half-second blocks come each half second
+    assert not capture.stalled(52.0)
+
+
+def test_stop_is_bounded_when_the_driver_hangs_and_the_stream_is_left_behind(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(microphone, "_left_behind", [])
+    monkeypatch.setattr(microphone, "atexit", SimpleNamespace(unregister=lambda function: None))
+    source = Microphone()
+    source.start()
+    driver.thaw.clear()
+    source.stop()
+    assert not driver.streams[0].closed
+    assert microphone._left_behind == [driver.streams[0]]
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "microphone-close")
+    source.start()  # a new stream beside the dead one, and PortAudio is not initialised under it
+    driver.streams[1].feed(0.3)
+    assert source.read().samples == pytest.approx(np.full(160, 0.3))
+    assert driver.initialised == 1
+    driver.thaw.set()
+    source.stop()
+    until(lambda: driver.streams[0].closed and driver.streams[1].closed)
+
+
+def test_a_device_that_cannot_be_opened_is_an_error_and_leaves_nothing(driver: Driver) -> None:
+    driver.refuses = True
+    source = Microphone()
+    for _ in range(2):
+        with pytest.raises(AudioError, match=r"Field recorder.*Device unavailable") as raised:
+            source.start()
+        assert "\n" not in str(raised.value)
+    assert not [thread for thread in threading.enumerate() if thread.name == "microphone"]
+    assert len(source.read().samples) == 0
+    source.stop()
+
+
+def test_an_unknown_device_is_an_error_at_once(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str | None) -> InputDevice:
+        raise AudioError(f"no input device has {name!r} in its name; there are: Field recorder")
+
+    monkeypatch.setattr(microphone, "find_input", refuse)
+    with pytest.raises(AudioError, match=r"'Nokia'.*Field recorder"):
+        Microphone("Nokia")
+
+
+def test_a_sound_system_that_does_not_answer_is_an_error(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    thaw = threading.Event()
+
+    def hang(name: str | None) -> InputDevice:
+        thaw.wait(30)
+        raise AudioError("too late")
+
+    monkeypatch.setattr(microphone, "_left_behind", [])
+    monkeypatch.setattr(microphone, "atexit", SimpleNamespace(unregister=lambda function: None))
+    monkeypatch.setattr(microphone, "OPEN_DEADLINE_S", 0.1)
+    monkeypatch.setattr(microphone, "find_input", hang)
+    with pytest.raises(AudioError, match="does not answer"):
+        Microphone()
+    thaw.set()
+
+
+def test_start_and_stop_may_be_repeated(driver: Driver) -> None:
+    source = Microphone()
+    for round_ in range(3):
+        source.start()
+        source.start()
+        assert len(driver.streams) == round_ + 1
+        driver.streams[-1].feed()
+        assert len(source.read().samples) == 160
+        source.stop()
+        source.stop()
+        assert driver.streams[-1].closed
+    assert (source.frames, source.gaps) == (480, 0)

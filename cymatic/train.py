@@ -44,7 +44,10 @@ def run(args: argparse.Namespace) -> int:
     folder = args.run or Path("runs") / scale.name
     out = args.out or folder / "bundle"
     check_target(out)
-    run_folder = Run(folder)
+    try:
+        run_folder = Run(folder)
+    except OSError as error:
+        raise CymaticError(f"run folder {folder} cannot be made: {error.strerror}") from error
     generator, joint, inverters, step = pipeline.train(run_folder, scale, progress=not args.quiet)
     found = pipeline.write_metrics(run_folder)
     provenance = {

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import platform
-import shutil
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor, nn
 
 from engine.audio.mel import MelConfig
 from engine.bundle import (
     BundleManifest,
+    Dimensions,
     FieldSpec,
     Groups,
     ImageSpec,
@@ -63,9 +64,19 @@ def write_bundle(target: Path, name: str, trained: Trained, provenance: dict[str
     Raises BundleError if `target` holds something else, or if a graph's answer differs from eager torch's.
     """
     check_target(target)
-    folder = target.with_name(target.name + ".new")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as scratch:
+        folder = Path(scratch) / "new"
+        folder.mkdir()
+        _fill(folder, name, trained, provenance)
+        if target.exists():
+            target.rename(Path(scratch) / "old")
+        folder.rename(target)
+    return target
+
+
+def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any]) -> None:
+    """Graphs, tensors and, last, the manifest."""
     config = trained.generator.config
     height, width = config.size
     layers, dim, mel = config.layers, config.dim, MelConfig()
@@ -76,11 +87,14 @@ def write_bundle(target: Path, name: str, trained: Trained, provenance: dict[str
 
     latent = (1, layers, dim)
     hidden = trained.step.hidden
-    text_length = captions.LENGTH
     w_plus = trained.generator.broadcast(trained.generator.mapping(factors.draw(1, draws)))
     noise_fields = torch.randint(0, 256, (1, config.fields, height + 1, width + 1), generator=draws).to(torch.uint8)
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
-        "encoder": (EncoderGraph(trained.inverters.sound, trained.joint.sound), {"mel": normal(1, 1, mel.bands, mel.columns)}, ["delta", "embedding"]),
+        "encoder": (
+            EncoderGraph(trained.inverters.sound, trained.joint.sound),
+            {"mel": normal(1, 1, mel.bands, mel.columns)},
+            ["delta", "embedding"],
+        ),
         "recurrent": (
             RecurrentGraph(trained.step),
             {"w": normal(*latent), "base": normal(*latent), "delta": normal(*latent), "noise": normal(*latent),
@@ -89,7 +103,8 @@ def write_bundle(target: Path, name: str, trained: Trained, provenance: dict[str
         ),
         "generator": (
             GeneratorGraph(trained.generator),
-            {"w_plus": w_plus.contiguous(), "fields": noise_fields, "fraction": torch.rand(1, config.fields, 2, generator=draws)},
+            {"w_plus": w_plus.contiguous(), "fields": noise_fields,
+             "fraction": torch.rand(1, config.fields, 2, generator=draws)},
             ["rgba"],
         ),
         "text": (
@@ -111,21 +126,19 @@ def write_bundle(target: Path, name: str, trained: Trained, provenance: dict[str
         "fields": (tiles * 255).round().byte().numpy(),
         "scene_embeddings": trained.joint.scenes().numpy(),
     }
-    temporary = folder / "weights.tmp"
-    save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, temporary)
-    os.replace(temporary, folder / "weights.safetensors")
+    weights = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+    (folder / "weights.safetensors").write_bytes(weights)
     dimensions = {
         "name": name, "licence": "Apache-2.0", "image": ImageSpec(height=height, width=width), "mel": mel,
         "latents": LatentSpec(layers=layers, dim=dim, groups=Groups(**config.groups)),
         "embedding_dim": trained.joint.scenes().shape[1], "z_dim": Z_DIM, "hidden": hidden,
         "fields": tuple(FieldSpec(name=f.name, velocity=f.velocity, drive=f.drive) for f in fields.FIELDS),
-        "scenes": factors.SCENES, "text": TextSpec(words=captions.WORDS, length=text_length),
-        "provenance": {**provenance, "parity": parity, "opset": OPSET, "torch": torch.__version__, "machine": machine()},
+        "scenes": factors.SCENES, "text": TextSpec(words=captions.WORDS, length=captions.LENGTH),
+        "provenance": {
+            **provenance, "parity": parity, "opset": OPSET, "torch": torch.__version__, "machine": machine(),
+        },
     }  # fmt: skip
     write_manifest(folder, _manifest(folder, dimensions, list(graphs)))
-    shutil.rmtree(target, ignore_errors=True)
-    folder.rename(target)
-    return target
 
 
 def check_target(target: Path) -> None:
@@ -135,13 +148,11 @@ def check_target(target: Path) -> None:
 
 
 def _manifest(folder: Path, parts: dict[str, Any], graphs: list[str]) -> BundleManifest:
-    from engine.bundle import Dimensions
-
     image, latents, mel = parts["image"], parts["latents"], parts["mel"]
     d = Dimensions(
-        layers=latents.layers, dim=latents.dim, embedding_dim=parts["embedding_dim"], z_dim=parts["z_dim"], hidden=parts["hidden"],
-        fields=len(parts["fields"]), height=image.height, width=image.width, bands=mel.bands, columns=mel.columns,
-        text_length=parts["text"].length,
+        layers=latents.layers, dim=latents.dim, embedding_dim=parts["embedding_dim"], z_dim=parts["z_dim"],
+        hidden=parts["hidden"], fields=len(parts["fields"]), height=image.height, width=image.width,
+        bands=mel.bands, columns=mel.columns, text_length=parts["text"].length,
     )  # fmt: skip
     described = {graph: describe_graph(folder / f"{graph}.onnx", graph, d) for graph in graphs}
     return BundleManifest(**parts, graphs=described, weights=describe_weights(folder / "weights.safetensors"))
@@ -159,15 +170,18 @@ def export_graph(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str
     ):
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         torch.onnx.export(
-            module.eval(), tuple(inputs.values()), str(temporary), dynamo=True, external_data=False, opset_version=OPSET,
-            input_names=list(inputs), output_names=outputs, verbose=False,
+            module.eval(), tuple(inputs.values()), str(temporary), dynamo=True, external_data=False,
+            opset_version=OPSET, input_names=list(inputs), output_names=outputs, verbose=False,
         )  # fmt: skip
     os.replace(temporary, path)
 
 
 @torch.no_grad()
 def prove(path: Path, module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> dict[str, float]:
-    """Mean and greatest difference between ONNX Runtime and eager torch on the same inputs; raises BundleError over the limit."""
+    """Mean and greatest difference between ONNX Runtime and eager torch on the same inputs.
+
+    Raises BundleError over the limit.
+    """
     answer = module(*inputs.values())
     expected = answer if isinstance(answer, tuple) else (answer,)
     session = open_session(path, "onnxruntime")
@@ -185,7 +199,8 @@ def prove(path: Path, module: nn.Module, inputs: dict[str, Tensor], outputs: lis
     grey = expected[0].dtype == torch.uint8
     if (error["mean"] > PARITY_GREY) if grey else (error["max"] > PARITY_FLOAT):
         raise BundleError(
-            f"{path.name}: exported graph differs from the network (mean {error['mean']:.4g}, max {error['max']:.4g}); not shipped"
+            f"{path.name}: exported graph differs from the network "
+            f"(mean {error['mean']:.4g}, max {error['max']:.4g}); not shipped"
         )
     log.info("%s: parity mean %.2g max %.2g", path.name, error["mean"], error["max"])
     return error

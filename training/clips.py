@@ -1,6 +1,7 @@
 """Sound windows for training: clips of the world's sound, cut into mel windows with the factors that sounded.
 
-Clip i is always the same clip. Windows are kept on disk in the run folder (safetensors), so a resumed run starts at once.
+Clip i is always the same clip. Windows are kept on disk in the run folder (safetensors), so a resumed run starts at
+once.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ HELD_OUT = 10_000_000  # clips from here on are never trained on
 
 @dataclass(frozen=True, slots=True)
 class SoundWindows:
-    """`mels [N, 1, bands, columns]` (half precision), `factors [N, COUNT]`, `scenes [N]` (−1 calm), `pictures [N, 3, 72, 128]`
-    (bytes): what the world looked like at the windows' ends."""
+    """`mels [N, 1, bands, columns]` (half precision), `factors [N, COUNT]`, `scenes [N]` (−1 calm), and
+    `pictures [N, 3, 72, 128]` (bytes): what the world looked like at the windows' ends."""
 
     mels: Tensor
     factors: Tensor
@@ -112,7 +113,10 @@ def world_pictures(vectors: Tensor, tiles: FieldTiles, generator: torch.Generato
 
 
 def tokens_for(vectors: Tensor, generator: torch.Generator, unknown: float = 0.04) -> Tensor:
-    """A fresh caption for each factor vector as tokens `[B, LENGTH]`; some words become unknown, so that those are learned too."""
+    """A fresh caption for each factor vector as tokens `[B, LENGTH]`.
+
+    The share `unknown` of the words becomes unknown, so that a performer's own words do not confuse the encoder.
+    """
     rows = [captions.encode(captions.caption(vector, generator))[0] for vector in vectors]
     tokens = torch.tensor(rows)
     lost = (torch.rand(tokens.shape, generator=generator) < unknown) & (tokens > captions.UNKNOWN)
@@ -125,7 +129,10 @@ def label_tokens(scenes: Tensor, generator: torch.Generator | None = None) -> Te
 
 
 def spec_augment(mels: Tensor, generator: torch.Generator) -> Tensor:
-    """SpecAugment (Park et al. 2019): one band of frequencies and one of times set to the window's mean, and a small gain."""
+    """SpecAugment (Park et al. 2019) on `mels [B, 1, bands, columns]`, a copy.
+
+    A band of frequencies (at most 15 %) and one of times (at most 30 %) become the window's mean, then a gain of ±0.1.
+    """
     mels = mels.clone()
     _, _, bands, columns = mels.shape
     for row in mels:

@@ -29,7 +29,7 @@ SAVE_EVERY = 100
 
 @dataclass(slots=True)
 class JointEmbedding:
-    """F_a, F_v, F_t. `scenes [9, E]`: each scene's label prompts through F_t, averaged and normalised."""
+    """F_a, F_v and F_t, which share one unit sphere."""
 
     sound: SoundEncoder
     image: ImageEncoder
@@ -37,17 +37,22 @@ class JointEmbedding:
 
     @classmethod
     def create(cls, scale: Scale) -> JointEmbedding:
+        """Three untrained towers."""
         e = scale.embedding_dim
         return cls(SoundEncoder(e), ImageEncoder(e), TextEncoder(len(captions.WORDS), e))
 
     def networks(self) -> dict[str, nn.Module]:
+        """The towers by the names they have in a checkpoint."""
         return {"sound": self.sound, "image": self.image, "text": self.text}
 
     def scenes(self) -> Tensor:
+        """What each scene is called, as unit vectors `[9, E]`."""
+        # Eight label prompts a scene through F_t, averaged and normalised.
         prompts = [label_tokens(torch.full((8,), s), seeded(77, s)) for s in range(len(factors.SCENES))]
         return nn.functional.normalize(torch.stack([self.text(p).mean(0) for p in prompts]), dim=1)
 
     def freeze(self) -> JointEmbedding:
+        """Stop learning; returns itself."""
         for network in self.networks().values():
             network.eval().requires_grad_(False)
         return self
@@ -65,11 +70,8 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> JointEmbedding:
         [{"params": parameters, "weight_decay": 0.02}, {"params": [heat], "weight_decay": 0.0}], lr=LEARNING_RATE
     )
     done = 0
-    if state := run.load("embedding"):
-        for name, network in joint.networks().items():
-            network.load_state_dict(state[name])
+    if state := run.restore("embedding", **joint.networks(), optimiser=optimiser):
         heat.data.copy_(state["heat"])
-        optimiser.load_state_dict(state["optimiser"])
         done = int(state["step"])
     smooth = None
     for step in tqdm(range(done, scale.embedding_steps), desc="embedding", disable=not progress):
@@ -82,9 +84,8 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> JointEmbedding:
         image = joint.image(windows.seen(rows))
         text = joint.text(tokens_for(vectors, generator))
         temperature = heat.clamp(max=math.log(60.0)).exp()
-        loss = (
-            sum(symmetric_contrastive(a, b, temperature) for a, b in ((sound, image), (sound, text), (image, text))) / 3
-        )
+        pairs = ((sound, image), (sound, text), (image, text))
+        loss = sum(symmetric_contrastive(a, b, temperature) for a, b in pairs) / 3
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

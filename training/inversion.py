@@ -4,9 +4,10 @@ The loss is the paper's L_enc (Eqs. 2-4) with a teacher beside it:
 
     [1 − cos(F_v(G(ŵ)), F_a(x))] + [1 − cos(F_v(G(ŵ)), F_t(label))] + λ_b ‖ŵ − w̄‖² + λ_w ‖ŵ − w(factors)‖²
 
-`w` is the latent of a random calm landscape (the random start code of Eq. 1), `w̄` the mean of the encoder's latents, kept as a
-running average. The teacher term is ours: the world knows the factors behind every sound, so the mapping network says where ŵ
-should be; without it, a cosine through the generator finds pictures that please F_v more than the eye.
+`w` is the latent of a random calm landscape (the random start code of Eq. 1), `w̄` the mean of the encoder's latents,
+kept as a running average. The teacher term is ours: the world knows the factors behind every sound, so the mapping
+network says where ŵ should be; without it, a cosine through the generator finds pictures that please F_v more than the
+eye.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training.clips import (
+    PICTURE,
     SoundWindows,
     held_out_windows,
     label_tokens,
@@ -50,12 +52,14 @@ class Inverters:
 
     @classmethod
     def create(cls, scale: Scale) -> Inverters:
+        """Two untrained encoders for the scale's generator."""
         groups, dim = scale.generator.groups, scale.generator.dim
         return cls(
             Inversion(SoundTrunk(), 192, groups, dim), Inversion(TextTrunk(len(captions.WORDS)), 128, groups, dim)
         )
 
     def freeze(self) -> Inverters:
+        """Stop learning; returns itself."""
         self.sound.eval().requires_grad_(False)
         self.text.eval().requires_grad_(False)
         return self
@@ -71,7 +75,7 @@ def calm(count: int, generator: torch.Generator) -> Tensor:
 
 
 def heard(base: Tensor, vectors: Tensor) -> Tensor:
-    """The calm landscape `base` with what can be heard of `vectors` put into it: scenes, reach, lean, depth and flash."""
+    """The calm landscape `base` with what can be heard of `vectors` in it: scenes, reach, lean, depth and flash."""
     mixed = base.clone()
     mixed[:, factors.SCENE_SLICE] = vectors[:, factors.SCENE_SLICE]
     for name in ("reach", "lean", "depth", "flash"):
@@ -88,16 +92,15 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
     optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01)
     means = {"sound": torch.zeros(scale.generator.dim), "text": torch.zeros(scale.generator.dim)}
     done = 0
-    if state := run.load("inversion"):
-        inverters.sound.load_state_dict(state["sound"])
-        inverters.text.load_state_dict(state["text"])
-        optimiser.load_state_dict(state["optimiser"])
+    if state := run.restore("inversion", sound=inverters.sound, text=inverters.text, optimiser=optimiser):
         means, done = state["means"], int(state["step"])
     depth = scale.phases[scale.settled - 1].depth
     tiles = FieldTiles(scale.generator.size).at(generator.size_at(depth)[0])
 
-    def step_loss(name: str, encoder: Callable[[Tensor], Tensor], x: Tensor, anchor: Tensor, label: Tensor, target: Tensor,
-                  base: Tensor, draws: torch.Generator, look: int) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
+    def step_loss(
+        name: str, encoder: Callable[[Tensor], Tensor], x: Tensor, anchor: Tensor, label: Tensor, target: Tensor,
+        base: Tensor, draws: torch.Generator, look: int,
+    ) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
         w = generator.broadcast(generator.mapping(base))
         latent = w + encoder(x)
         teacher = (latent - generator.broadcast(generator.mapping(target))).square().mean()
@@ -122,16 +125,9 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         base = calm(scale.batch, draws)
         labels = joint.text(label_tokens(scenes, draws))
         look = max(4, scale.batch // 8)
+        masked, target = spec_augment(mels, draws), heard(base, vectors)
         loss_a, said_a = step_loss(
-            "sound",
-            inverters.sound,
-            spec_augment(mels, draws),
-            joint.sound(mels),
-            labels,
-            heard(base, vectors),
-            base,
-            draws,
-            look,
+            "sound", inverters.sound, masked, joint.sound(mels), labels, target, base, draws, look
         )
         tokens = tokens_for(vectors, draws)
         loss_t, said_t = step_loss(
@@ -144,17 +140,15 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         if step % 25 == 0:
             run.log("inversion", step=step, **said_a, **said_t)
         if (step + 1) % SAVE_EVERY == 0 or step == scale.inversion_steps - 1:
+            networks = {"sound": inverters.sound.state_dict(), "text": inverters.text.state_dict()}
             run.save(
-                "inversion",
-                {"sound": inverters.sound.state_dict(), "text": inverters.text.state_dict(), "optimiser": optimiser.state_dict(),
-                 "means": means, "step": step + 1},
-            )  # fmt: skip
+                "inversion", {**networks, "optimiser": optimiser.state_dict(), "means": means, "step": step + 1}
+            )
     inverters.freeze()
     if done < scale.inversion_steps:
         held = held_out_windows(run, scale, progress=False)
-        run.log(
-            "inversion", step=scale.inversion_steps, **evaluate(run, inverters, generator, joint, held, tiles, depth)
-        )
+        found = evaluate(run, inverters, generator, joint, held, tiles, depth)
+        run.log("inversion", step=scale.inversion_steps, **found)
     return inverters
 
 
@@ -162,22 +156,17 @@ def paint(generator: Generator, w_plus: Tensor, tiles: Tensor, depth: int, draws
     """Pictures `[B, 3, 72, 128]` in −1..1 at random field offsets, resized for F_v where the generator is smaller."""
     offsets = torch.rand(len(w_plus), fields.COUNT, 2, generator=draws)
     picture = generator(w_plus, fields.scroll(tiles, offsets), depth).clamp(-1.2, 1.2)
-    if picture.shape[2] != 72:
-        picture = torch.nn.functional.interpolate(picture, (72, 128), mode="bilinear", align_corners=False)
+    if tuple(picture.shape[2:]) != PICTURE:
+        picture = torch.nn.functional.interpolate(picture, PICTURE, mode="bilinear", align_corners=False)
     return picture
 
 
 @torch.no_grad()
 def evaluate(
-    run: Run,
-    inverters: Inverters,
-    generator: Generator,
-    joint: JointEmbedding,
-    held: SoundWindows,
-    tiles: Tensor,
+    run: Run, inverters: Inverters, generator: Generator, joint: JointEmbedding, held: SoundWindows, tiles: Tensor,
     depth: int,
-) -> dict[str, float]:
-    """Held-out sounds painted onto calm landscapes: does F_v read the scene that sounded? Shuffled sounds beside them."""
+) -> dict[str, float]:  # fmt: skip
+    """Held-out sounds painted onto calm landscapes: does F_v read the scene that sounded? Shuffled sounds beside it."""
     draws = seeded(6, 52)
     rows = (held.scenes >= 0).nonzero()[:, 0]
     rows = rows[torch.randperm(len(rows), generator=draws)[:128]]

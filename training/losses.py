@@ -10,18 +10,17 @@ from torch import Tensor
 def teach_loss(fake: Tensor, real: Tensor, scales: int = 4) -> Tensor:
     """Multi-scale L1, weighted towards local contrast, plus L1 of the finite differences.
 
-    Flat sky is easy and large; bolts, crests and sparks are small. The weight `1 + 4·|real − blur(real)|` makes them count.
+    Flat sky is easy and large; bolts, crests and sparks are small. The weight `1 + 4·|real − blur(real)|` makes them
+    count.
     """
     total = fake.new_zeros(())
     for _ in range(scales):
         contrast = (real - nnf.avg_pool2d(real, 5, 1, 2, count_include_pad=False)).abs().mean(1, keepdim=True)
         error = fake - real
+        across = (error[..., 1:] - error[..., :-1]).abs().mean()
+        down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
         total = total + (error.abs() * (1 + 4 * contrast)).mean()
-        total = (
-            total
-            + (error[..., 1:] - error[..., :-1]).abs().mean()
-            + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
-        )
+        total = total + across + down
         if min(real.shape[2:]) < 16:
             break
         fake, real = nnf.avg_pool2d(fake, 2), nnf.avg_pool2d(real, 2)
@@ -34,6 +33,7 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(fake: Tensor) -> Tensor:
+    """The generator's side of it."""
     return nnf.softplus(-fake).mean()
 
 

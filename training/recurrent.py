@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from engine.audio.mel import MelConfig, mel_windows
-from training.clips import label_tokens
+from training.clips import PICTURE, label_tokens
 from training.embedding import JointEmbedding
 from training.inversion import Inverters, calm, heard
 from training.losses import cosine_distance, discriminator_loss, generator_loss, r1_penalty
@@ -47,11 +47,7 @@ def train(
     critic_optimiser = torch.optim.AdamW(critics, lr=CRITIC_RATE, betas=(0.5, 0.99))
     parts = {"step": step_network, "frames": frame_critic, "films": film_critic}
     done = 0
-    if state := run.load("recurrent"):
-        for name, network in parts.items():
-            network.load_state_dict(state[name])
-        optimiser.load_state_dict(state["optimiser"])
-        critic_optimiser.load_state_dict(state["critic_optimiser"])
+    if state := run.restore("recurrent", **parts, optimiser=optimiser, critic_optimiser=critic_optimiser):
         done = int(state["number"])
     depth = scale.phases[scale.settled - 1].depth
     tiles = FieldTiles(scale.generator.size).at(generator.size_at(depth)[0])
@@ -63,13 +59,8 @@ def train(
         base = calm(FILMS, draws)
         flows = _flow(scale.frames, FILMS, draws)
 
-        real = torch.stack(
-            [
-                render(heard(base, v), fields.scroll(tiles, o))
-                for v, o in zip(vectors[WARM::STRIDE], flows, strict=True)
-            ],
-            1,
-        )
+        moments = zip(vectors[WARM::STRIDE], flows, strict=True)
+        real = torch.stack([render(heard(base, v), fields.scroll(tiles, offsets)) for v, offsets in moments], 1)
         real = real * 2 - 1
         fake, codes = unroll(step_network, generator, inverters, mels, base, flows, tiles, depth, draws)
 
@@ -103,19 +94,14 @@ def train(
         for parameter in critics:
             parameter.requires_grad_(True)
         if number % 10 == 0 or number == scale.recurrent_steps - 1:
-            run.log("recurrent", step=number, adversarial=adversarial.item(), critic=critic_loss.item(), sound_cos=1 - close.item(),
-                    label_cos=1 - named.item(), teacher=teacher.item())  # fmt: skip
+            run.log(
+                "recurrent", step=number, adversarial=adversarial.item(), critic=critic_loss.item(),
+                sound_cos=1 - close.item(), label_cos=1 - named.item(), teacher=teacher.item(),
+            )  # fmt: skip
         if (number + 1) % SAVE_EVERY == 0 or number == scale.recurrent_steps - 1:
-            state = {name: network.state_dict() for name, network in parts.items()}
-            run.save(
-                "recurrent",
-                {
-                    **state,
-                    "optimiser": optimiser.state_dict(),
-                    "critic_optimiser": critic_optimiser.state_dict(),
-                    "number": number + 1,
-                },
-            )
+            trained = {**parts, "optimiser": optimiser, "critic_optimiser": critic_optimiser}
+            states = {name: part.state_dict() for name, part in trained.items()}
+            run.save("recurrent", {**states, "number": number + 1})
             shown = torch.cat([torch.stack([real[i], fake[i]]).flatten(0, 1).detach() for i in range(FILMS)])
             run.sheet("recurrent", shown / 2 + 0.5, scale.frames)
     return step_network.eval().requires_grad_(False)
@@ -140,10 +126,13 @@ def _flow(frames: int, count: int, draws: torch.Generator) -> Tensor:
 
 
 def unroll(
-    network: RecurrentStep, generator: Generator, inverters: Inverters, mels: Tensor, base: Tensor, flows: Tensor, tiles: Tensor,
-    depth: int, draws: torch.Generator,
+    network: RecurrentStep, generator: Generator, inverters: Inverters, mels: Tensor, base: Tensor, flows: Tensor,
+    tiles: Tensor, depth: int, draws: torch.Generator,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Mels `[steps, B, 1, bands, columns]` → frames `[B, T, 3, h, w]` and their codes `[T, B, L, D]`; random start latents."""
+    """Mels `[steps, B, 1, bands, columns]` → frames `[B, T, 3, h, w]` and their codes `[T, B, L, D]`.
+
+    Every film starts at a random latent around its base.
+    """
     start = generator.broadcast(generator.mapping(base))
     with torch.no_grad():
         deltas = inverters.sound(mels.flatten(0, 1)).unflatten(0, mels.shape[:2])
@@ -162,8 +151,7 @@ def unroll(
 
 
 def _for_eye(pictures: Tensor) -> Tensor:
-    return (
-        pictures
-        if pictures.shape[2] == 72
-        else nnf.interpolate(pictures, (72, 128), mode="bilinear", align_corners=False)
-    )
+    """Pictures at the size that F_v looks at."""
+    if tuple(pictures.shape[2:]) == PICTURE:
+        return pictures
+    return nnf.interpolate(pictures, PICTURE, mode="bilinear", align_corners=False)

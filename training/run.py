@@ -4,8 +4,8 @@
     RUN/metrics/STAGE.jsonl    one JSON object a line
     RUN/samples/STAGE-*.png    contact sheets
 
-A stage killed at any moment goes on from its last checkpoint. Checkpoints hold tensors and plain values only, and are read
-with `weights_only=True`.
+A stage killed at any moment goes on from its last checkpoint. Checkpoints hold tensors and plain values only, and are
+read with `weights_only=True`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pickle
 import sys
 import time
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from engine.errors import CymaticError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -54,9 +57,11 @@ class Run:
             (folder / name).mkdir(parents=True, exist_ok=True)
 
     def checkpoint(self, stage: str) -> Path:
+        """Where a stage's checkpoint lies."""
         return self.folder / "checkpoints" / f"{stage}.pt"
 
     def save(self, stage: str, state: dict[str, Any]) -> None:
+        """Write a checkpoint of tensors and plain values, whole or not at all."""
         path = self.checkpoint(stage)
         temporary = path.with_suffix(".tmp")
         with temporary.open("wb") as file:
@@ -66,10 +71,35 @@ class Run:
         os.replace(temporary, path)
 
     def load(self, stage: str) -> dict[str, Any] | None:
+        """The checkpoint of `stage`, or None before the first one. Raises CymaticError when it cannot be read."""
         path = self.checkpoint(stage)
-        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise CymaticError(f"checkpoint {path} cannot be read; remove it to train that stage again") from error
+
+    def restore(self, stage: str, **parts: Any) -> dict[str, Any] | None:
+        """`load`, and put the state of that name into each of `parts` (networks, optimisers).
+
+        Raises CymaticError when the checkpoint holds other parts, or parts of another shape.
+        """
+        state = self.load(stage)
+        if state is None:
+            return None
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            path = self.checkpoint(stage)
+            raise CymaticError(
+                f"checkpoint {path} was made by another version or scale; choose another --run folder"
+            ) from error
+        return state
 
     def log(self, stage: str, **metrics: float | int | str) -> None:
+        """Append one line to the stage's metrics, stamped with the time."""
         line = {
             "time": round(time.time(), 1),
             **{k: round(v, 6) if isinstance(v, float) else v for k, v in metrics.items()},
@@ -107,4 +137,5 @@ class Ema:
 
 
 def grad_norm(parameters: Iterable[nn.Parameter], limit: float) -> float:
+    """Clip the gradients to the norm `limit`; returns the norm before."""
     return float(nn.utils.clip_grad_norm_(parameters, limit))

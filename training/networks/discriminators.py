@@ -26,18 +26,16 @@ class ImageDiscriminator(nn.Module):
 
 
 class VideoDiscriminator(nn.Module):
-    """Patch critic for films `[B, 3, T, H, W]` with real temporal kernels (the released one had 1×3×3: blind to motion)."""
+    """Patch critic for films `[B, 3, T, H, W]` → scores `[B, 1, T, h, w]`.
+
+    Its kernels span three frames; the released code had 1×3×3, blind to motion.
+    """
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         norm = nn.utils.parametrizations.spectral_norm
-        self.layers = nn.ModuleList(
-            [
-                norm(nn.Conv3d(3, width, (3, 4, 4), (1, 2, 2), (1, 1, 1))),
-                norm(nn.Conv3d(width, 2 * width, (3, 4, 4), (1, 2, 2), (1, 1, 1))),
-                norm(nn.Conv3d(2 * width, 4 * width, (3, 4, 4), (1, 2, 2), (1, 1, 1))),
-            ]
-        )
+        widths = ((3, width), (width, 2 * width), (2 * width, 4 * width))
+        self.layers = nn.ModuleList(norm(nn.Conv3d(a, b, (3, 4, 4), (1, 2, 2), 1)) for a, b in widths)
         self.score = nn.Conv3d(4 * width, 1, (3, 3, 3), 1, 1)
 
     def forward(self, film: Tensor) -> Tensor:
@@ -47,6 +45,5 @@ class VideoDiscriminator(nn.Module):
 
 
 def films(frames: Tensor) -> Tensor:
-    """`[B, T, 3, H, W]` → `[B, 3, T, H, W]`, each frame beside its difference from the one before would double the cost;
-    temporal kernels see the difference themselves."""
+    """Frames `[B, T, 3, H, W]` as the video critic takes them, `[B, 3, T, H, W]`."""
     return torch.transpose(frames, 1, 2)

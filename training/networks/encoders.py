@@ -33,7 +33,7 @@ class SoundTrunk(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         x = self.stages(mel)
-        # The newest third of a second once more beside the whole window: the picture must turn as soon as the sound does.
+        # The newest third of a second beside the whole window: the picture must turn as soon as the sound does.
         x = torch.cat([x.mean(3), 0.5 * (x.amax(3) + x[..., -2:].mean(3))], 1)
         return nnf.silu(self.mix(x.flatten(1)))
 
@@ -68,7 +68,7 @@ class ImageEncoder(nn.Module):
 
 
 class TextTrunk(nn.Module):
-    """Tokens `[B, length]` → `[B, 128]`: words, pairs and triples of words, pooled by maximum and mean over those present."""
+    """Tokens `[B, length]` → `[B, 128]`: words and their neighbours, pooled by mean and maximum over those present."""
 
     def __init__(self, words: int, width: int = 96) -> None:
         super().__init__()
@@ -78,7 +78,8 @@ class TextTrunk(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         present = (tokens > 0).float().unsqueeze(2)
-        x = self.table.weight[tokens]  # not self.table(tokens): its ONNX node would take the name of the output `embedding`
+        # Not self.table(tokens): its ONNX node would take the name of the output `embedding`.
+        x = self.table.weight[tokens]
         x = (x + nnf.silu(self.order(x.transpose(1, 2))).transpose(1, 2)) * present
         mean = x.sum(1) / present.sum(1).clamp(min=1.0)
         top = (x + 20.0 * (present - 1.0)).amax(1).clamp(min=-10.0)

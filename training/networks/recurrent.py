@@ -12,8 +12,8 @@ RESIDUAL = 0.12  # bound of one step's own movement, in standard deviations of W
 class RecurrentStep(nn.Module):
     """`w_t = w_{t−1} + leak·(base + Δ_t − w_{t−1}) + σ·ρ·tanh(head(GRU(w_{t−1} − base, Δ_t, n_t)))`.
 
-    Sound enters every step through Δ_t; `base` is the preset's latent, or the random start w of Eq. 1. The residual head starts
-    at zero. The step is a contraction plus a bounded term, so `|w − base| ≤ max|Δ| + σ·ρ/leak` for ever.
+    Sound enters every step through Δ_t; `base` is the preset's latent, or the random start w of Eq. 1. The residual
+    head starts at zero. The step is a contraction plus a bounded term, so `|w − base| ≤ max|Δ| + σ·ρ/leak` for ever.
     """
 
     def __init__(self, groups: dict[str, tuple[int, int]], dim: int, hidden: int = 96) -> None:
@@ -30,6 +30,7 @@ class RecurrentStep(nn.Module):
         self.register_buffer("deviation", torch.ones(dim))
 
     def start(self, batch: int) -> dict[str, Tensor]:
+        """Hidden states before the first sound: zeros `{group: [B, hidden]}`."""
         return {name: torch.zeros(batch, self.hidden) for name in self.groups}
 
     def forward(

@@ -1,8 +1,8 @@
 """The world's randomness: a few tileable textures that scroll.
 
-The picture draws every cloud, flame tongue, raindrop and ripple from these tiles, and the generator gets the same tiles,
-at the same offsets, as its noise inputs. So texture can be *taught*, and on stage the tiles flow and nothing sticks to
-the screen. Each tile is a texture in its own right, independent of horizon and position; values 0..1.
+The picture draws every cloud, flame tongue, raindrop and ripple from these tiles, and the generator gets the same
+tiles, at the same offsets, as its noise inputs. So texture can be *taught*, and on stage the tiles flow and nothing
+sticks to the screen. Each tile is a texture in its own right, independent of horizon and position; values 0..1.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ VELOCITIES = torch.tensor([field.velocity for field in FIELDS])
 
 
 def _spectrum(h: int, w: int, slope: float, stretch_x: float, low: float, generator: torch.Generator) -> Tensor:
-    """Tileable Gaussian noise with a 1/f^slope spectrum, features `stretch_x` times longer across than down, equalised to 0..1."""
+    """Tileable Gaussian noise with a 1/f^slope spectrum, equalised to 0..1; features are `stretch_x` times longer
+    across than down."""
     fy = torch.fft.fftfreq(h).unsqueeze(1) * h
     fx = torch.fft.rfftfreq(w).unsqueeze(0) * w * stretch_x * (h / w)
     radius = torch.sqrt(fy**2 + fx**2)

@@ -1,7 +1,7 @@
 """The world's picture: factors and scrolling fields → RGB, vectorised over a batch, at any size.
 
-Coordinates: `y` runs 0 (top) to 1 (bottom), `x` 0 to the aspect ratio. Layers are painted from far to near: sky, sun and
-clouds, mountains, hills, trees, ground and water, then the event of each scene, weather last.
+Coordinates: `y` runs 0 (top) to 1 (bottom), `x` 0 to the aspect ratio. Layers are painted from far to near: sky, sun
+and clouds, mountains, hills, trees, ground and water, then the event of each scene, weather last.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class _Painter:
         image = torch.lerp(horizon, zenith, height**0.7)
         # Sun or moon: it climbs with the hour, the moon hangs where the sun is not.
         night = 1 - _step(self.time, 0.12, 0.3)
-        climb = torch.where(self.time < 0.2, 0.72 - 0 * self.time, (self.time - 0.2) / 0.8)
+        climb = torch.where(self.time < 0.2, 0.72, (self.time - 0.2) / 0.8)
         self.sun_x = (0.1 + 0.8 * self.f("sun_x")) * self.aspect
         self.sun_y = self.horizon * (0.97 - 0.85 * climb)
         distance = torch.sqrt((x - self.sun_x) ** 2 + (y - self.sun_y) ** 2)
@@ -341,7 +341,7 @@ class _Painter:
         return self.over(image, _rgb(0.72, 0.55, 0.38).to(device) * light, 0.85 * pops)
 
     def wind(self, image: Tensor) -> Tensor:
-        s, y, x, device = self.scene["wind"], self.y, self.x, self.y.device
+        s, y, device = self.scene["wind"], self.y, self.y.device
         present = _step(s, 0.02, 0.25)
         light = 0.32 + 0.68 * self.day
         down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
@@ -400,7 +400,6 @@ class _Painter:
         branch = (
             x
             - self.event_x
-            - 0.30 * (self.field("trees") * 0)
             - (y - 0.14) * (0.55 - 1.1 * _step(self.lean, -0.1, 0.1))
             - 0.25 * (self.field("wander") - 0.5)
         ).abs()

@@ -150,7 +150,8 @@ class FrameSlot:
             return None
         self._barrier()
         rgba = pixels.copy()
-        _, index, captured_at, started_at, written_at, published_at, stats = head[0].tolist()
+        # A copy: `tolist` alone leaves `stats` looking into the shared memory, past the check below.
+        _, index, captured_at, started_at, written_at, published_at, stats = head.copy()[0].tolist()
         self._barrier()
         if int(head["sequence"][0]) != sequence:
             return None

@@ -7,7 +7,7 @@ import pytest
 
 from engine.audio.features import FastFeatures
 
-RATE = 44_100
+RATE = 22_050
 
 
 def click(rate: int) -> np.ndarray:
@@ -23,7 +23,7 @@ def track(times: np.ndarray, seconds: float, rate: int, noise: float = 0.001) ->
     return sound
 
 
-def heard(sound: np.ndarray, rate: int, block: int = 256) -> tuple[np.ndarray, FastFeatures]:
+def heard(sound: np.ndarray, rate: int, block: int = 220) -> tuple[np.ndarray, FastFeatures]:
     """Times of the ends of the blocks in which an onset was heard."""
     features, times, count = FastFeatures(rate), [], 0
     for start in range(0, len(sound), block):
@@ -43,8 +43,7 @@ def assert_heard(times: np.ndarray, onsets: np.ndarray) -> None:
     assert (late < 0.030).all()
 
 
-@pytest.mark.parametrize("bpm", [60, 120, 180, 300])
-@pytest.mark.parametrize("rate", [16_000, 44_100, 96_000])
+@pytest.mark.parametrize(("bpm", "rate"), [(60, 44_100), (120, 16_000), (180, 96_000), (300, 48_000)])
 def test_every_click_of_a_steady_track_is_an_onset(bpm: int, rate: int) -> None:
     times = np.arange(0.5, 3.9, 60 / bpm)
     assert_heard(times, heard(track(times, 4, rate), rate)[0])
@@ -59,7 +58,7 @@ def test_swing_and_a_speeding_tempo() -> None:
 
 @pytest.mark.parametrize("loudness", [0.003, 0.03, 0.3])
 def test_steady_noise_is_one_onset_at_its_start(loudness: float) -> None:
-    onsets, features = heard(loudness * np.random.default_rng(3).standard_normal(RATE * 8), RATE)
+    onsets, features = heard(loudness * np.random.default_rng(3).standard_normal(RATE * 4), RATE)
     assert len(onsets) == 1
     assert onsets[0] < 0.05
     assert features.onset < 0.01
@@ -71,8 +70,8 @@ def test_a_click_is_heard_through_rain() -> None:
 
 
 def test_a_gliding_and_a_trembling_tone_have_no_onsets_but_the_first() -> None:
-    t = np.arange(RATE * 5) / RATE
-    for phase in (200 * t + 80 * t * t, 440 * t + 1.3 * np.sin(2 * np.pi * 6 * t)):
+    t = np.arange(RATE * 3) / RATE
+    for phase in (200 * t + 130 * t * t, 440 * t + 1.3 * np.sin(2 * np.pi * 6 * t)):
         onsets, _ = heard(0.5 * np.sin(2 * np.pi * phase), RATE)
         assert len(onsets) == 1
 

@@ -53,7 +53,9 @@ def run(
         app = _application()
 
         def end() -> None:
-            app.exit(0)  # not quit(): that asks the windows, and they answer by asking for the end
+            # Through the event queue: an exit before the loop has begun would be forgotten. And not quit(): that asks
+            # the windows to close, and they answer by asking for the end.
+            QTimer.singleShot(0, lambda: app.exit(0))
 
         output = OutputWindow(stage, display=display, on_frame=on_frame)
         control = ControlWindow(stage, lambda: output.frame, lambda: output.latency_ms)

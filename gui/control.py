@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from engine.control.registry import CONTROLS, REGISTRY, Control
 from engine.errors import ControlError
 from gui import style
 from gui.commands import ORIGIN, PRESET_KEYS, Commands
-from gui.widgets import FLOOR_DB, QUIET_DB, Fader, LevelMeter, Light, MelPicture, Preview, SceneBars, label
+from gui.widgets import FLOOR_DB, QUIET_DB, Fader, LevelMeter, Light, MelPicture, Pad, Preview, SceneBars, label
 
 if TYPE_CHECKING:
     from engine.slot import Frame
@@ -50,12 +60,14 @@ class ControlWindow(QWidget):
         self.commands: Commands | None = None
         self.faders: dict[str, Fader] = {}
         self.toggles: dict[str, QPushButton] = {}
-        self.pads: dict[str, QPushButton] = {}
+        self.pads: dict[str, Pad] = {}
         self._heard: object = None
         self._quiet_ticks = 0
         self._refused = ""
         self.setWindowTitle("cymatic · control")
         self.resize(1280, 800)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setFocus()  # else the first fader takes the arrow keys
 
         self._build()
         self._help: HelpPage | None = None
@@ -170,11 +182,12 @@ class ControlWindow(QWidget):
 
     def _footer(self) -> QHBoxLayout:
         self.figures = _text("", style.BODY, "muted")
-        self.error = _text("", style.BODY, "error")
+        self.message = _text("", style.BODY, "muted")
+        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         line = QHBoxLayout()
         line.setSpacing(style.GAP)
         line.addWidget(self.figures)
-        line.addWidget(self.error, 1)
+        line.addWidget(self.message, 1)
         line.addWidget(_text("F1  keys", style.BODY, "faint"))
         return line
 
@@ -216,12 +229,9 @@ class ControlWindow(QWidget):
         for name, pad in self.pads.items():
             pad.setChecked(name == self._stage.preset)
 
-    def _pad(self, position: int, name: str) -> QPushButton:
+    def _pad(self, position: int, name: str) -> Pad:
         key = PRESET_KEYS[position] if position < len(PRESET_KEYS) else ""
-        pad = QPushButton(f"{key}   {name}" if key else name)
-        pad.setCheckable(True)
-        pad.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        pad.setToolTip(name)
+        pad = Pad(key, name)
         pad.clicked.connect(lambda: self._edit("preset/go", name))
         self._pad_grid.addWidget(pad, position // PAD_COLUMNS, position % PAD_COLUMNS)
         return pad
@@ -237,8 +247,10 @@ class ControlWindow(QWidget):
         quiet = self._quiet_ticks * REFRESH_MS >= 1000 * QUIET_AFTER_S
         if clip:
             _say(self.advice, "Clipping: turn it down", "error")
-        elif quiet:
+        elif quiet and audio:
             _say(self.advice, "Too quiet to read", "figure")
+        elif not audio:
+            _say(self.advice, "", "muted")
         else:
             _say(self.advice, f"{max(rms_db, FLOOR_DB):.0f} dB".replace("-", "−"), "muted")
         if (mel := status.get("mel")) is not None and status is not self._heard:
@@ -252,7 +264,8 @@ class ControlWindow(QWidget):
             parts.append(f"{latency:.0f} ms sound to picture")
         self.figures.setText("     ".join(parts))
         lines = self._stage.errors
-        self.error.setText(self._refused or (lines[-1] if lines else ""))
+        wrong = self._refused or status.get("error") or ""
+        _say(self.message, wrong or (lines[-1] if lines else ""), "error" if wrong else "muted")
 
     # what the performer does
 
@@ -365,8 +378,11 @@ def _text(words: str, pixels: int, role: str) -> QLabel:
     return text
 
 
-def _say(text: QLabel, words: str, role: str) -> None:
-    text.setText(words)
+def _say(text: QLabel, words: object, role: str) -> None:
+    line = " ".join(str(words).split())
+    room = text.width() if text.sizePolicy().horizontalPolicy() == QSizePolicy.Policy.Ignored else 10_000
+    text.setText(text.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, room))
+    text.setToolTip(line)
     if text.property("role") != role:
         text.setProperty("role", role)
         text.style().polish(text)

@@ -51,8 +51,8 @@ class OutputWindow(QObject):
         self, stage: StageView, *, display: int | None = None, on_frame: Callable[[Frame], None] | None = None
     ) -> None:
         super().__init__()
-        self._screen = choose_screen(display)
-        self._placed = display is not None
+        choose_screen(display)
+        self._display = display
         self._stage = stage
         self._on_frame = on_frame
         self._frame: Frame | None = None
@@ -89,14 +89,14 @@ class OutputWindow(QObject):
     def start(self, *, fullscreen: bool) -> None:
         """Shows the window and begins to move the stage."""
         height, width = self._stage.image_size
-        room = (self._screen if self._placed else QGuiApplication.primaryScreen()).availableGeometry()
+        screen = choose_screen(self._display) if self._display or fullscreen else QGuiApplication.primaryScreen()
+        room = screen.availableGeometry()
         scale = min(960 / width, 0.75 * room.width() / width, 0.75 * room.height() / height)
         size = QSize(round(width * scale), round(height * scale)).expandedTo(_MINIMUM_SIZE)
-        if self._placed:
-            self.surface.setScreen(self._screen)
+        if self._display or fullscreen:
+            self.surface.setScreen(screen)
             self.surface.setPosition(room.center() - QRect(0, 0, size.width(), size.height()).center())
         self.surface.resize(size)
-        self.pulse()
         if fullscreen:
             self.toggle_fullscreen()
         else:
@@ -122,9 +122,7 @@ class OutputWindow(QObject):
             self.leave_fullscreen()
             return
         self._windowed = self.surface.geometry()
-        screen = self._screen if not self.surface.isVisible() else self.surface.screen()
-        self.surface.setScreen(screen)
-        self.surface.setGeometry(screen.geometry())  # also where no window manager listens
+        self.surface.setGeometry(self._screen().geometry())  # also where no window manager listens
         self.surface.setCursor(Qt.CursorShape.BlankCursor)
         self.surface.showFullScreen()
 
@@ -182,12 +180,16 @@ class OutputWindow(QObject):
             return Picture(self._loading_card(), level, "stretch")
         return Picture(self._shown.rgba, level, self.sizing)
 
+    def _screen(self) -> QScreen:
+        # Not `surface.screen()`: PySide makes the screen a child of the window that was asked, and drops it with it.
+        return QGuiApplication.screenAt(self.surface.geometry().center()) or QGuiApplication.primaryScreen()
+
     def _pixels(self) -> tuple[int, int]:
         ratio = self.surface.devicePixelRatio()
         return round(self.surface.width() * ratio), round(self.surface.height() * ratio)
 
     def _test_card(self) -> NDArray[np.uint8]:
-        screen = self.surface.screen()
+        screen = self._screen()
         key = ("test", *self._pixels(), display_name(screen), screen.refreshRate())
         if self._card is None or self._card[0] != key:
             self._card = key, testcard.draw_test_card(*key[1:])

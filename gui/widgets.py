@@ -11,8 +11,8 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
-from PySide6.QtWidgets import QSizePolicy, QSlider, QVBoxLayout, QWidget
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from engine.control.registry import Control
 from gui import style
@@ -162,6 +162,23 @@ def reading(control: Control, value: float) -> str:
     return f"{value:.2f} {control.unit}" if control.maximum < 10 else f"{value:.1f} {control.unit}"
 
 
+class Pad(QPushButton):
+    """A preset: its key and its name, shortened where there is no room; lit while it plays."""
+
+    def __init__(self, key: str, name: str) -> None:
+        super().__init__()
+        self._words = f"{key}   {name}" if key else name
+        self.setCheckable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setToolTip(name)
+        self.setAccessibleName(name)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.setText(self.fontMetrics().elidedText(self._words, Qt.TextElideMode.ElideRight, self.width() - 26))
+        super().resizeEvent(event)
+
+
 class LevelMeter(QWidget):
     """Loudness in dBFS with a scale, a peak that stays for a moment, and marks for too loud and too quiet."""
 
@@ -193,7 +210,7 @@ class LevelMeter(QWidget):
         painter.fillRect(QRectF(self.width() - 10, 4, 10, 16), style.color(style.ALARM if self.clip else style.LINE))
         painter.setFont(style.font(style.SMALL - 1))
         painter.setPen(style.color(style.FAINT))
-        for db in (-60, -48, -36, -24, -12, 0):
+        for db in (-60, -40, -20, 0):
             x = self._x(db)
             painter.fillRect(QRectF(min(x, bar.right() - 1), 23, 1, 4), style.color(style.FAINT))
             flags = Qt.AlignmentFlag.AlignTop | (
@@ -292,7 +309,7 @@ class SceneBars(QWidget):
         strongest = int(np.argmax(self.values)) if self.values.any() else -1
         for row, value in enumerate(self.values):
             top = row * self.ROW
-            name = self.names[row] if row < len(self.names) else f"scene {row + 1}"
+            name = self.names[row] if row < len(self.names) else ""
             lit = row == strongest
             painter.setPen(style.color(style.TEXT if lit else style.MUTED))
             painter.drawText(QRectF(0, top, name_width, self.ROW), Qt.AlignmentFlag.AlignVCenter, name)

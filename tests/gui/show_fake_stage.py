@@ -1,0 +1,50 @@
+"""Shows a made-up stage in the real windows; lines on standard input ("master 0.5") move its desk.
+
+    python show_fake_stage.py [--still] [--bicubic] [--fullscreen] [--seconds N]
+
+`--still` paints one picture for ever, `--bicubic` takes the software driver for a graphics card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import threading
+
+from fake_stage import FakeStage
+
+import gui.app
+import gui.surface
+
+log = logging.getLogger("show")
+
+
+def obey(stage: FakeStage) -> None:
+    for line in sys.stdin:
+        name, value = line.split()
+        stage.desk.set(name, float(value), origin="test")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--still", action="store_true")
+    parser.add_argument("--bicubic", action="store_true")
+    parser.add_argument("--fullscreen", action="store_true")
+    parser.add_argument("--seconds", type=float)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    stage = FakeStage(72, 128, play=not args.still)
+    if args.still:
+        stage.paint(stage.landscape(1.0))
+        stage.status = stage.invent_status(1.0)
+    if args.bicubic:
+        gui.surface._SOFTWARE_DRIVERS = ()
+    threading.Thread(target=obey, args=(stage,), daemon=True).start()
+    code = gui.app.run(stage, fullscreen=args.fullscreen, seconds=args.seconds)
+    log.info("ticks %d", stage.ticks)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The real windows on a real (virtual) display, seen from outside: by screenshots and by how the process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Display, wait_until
+from PIL import Image, ImageGrab
+
+pytestmark = pytest.mark.display
+
+HERE = Path(__file__).parent
+
+
+class Show:
+    """A child that shows the made-up stage."""
+
+    def __init__(self, process: subprocess.Popen[str], display: Display, log: Path) -> None:
+        self.process, self._display, self._log = process, display, log
+
+    def screenshot(self) -> np.ndarray:
+        """What stands on the display, float [H, W, 3]."""
+        return np.asarray(ImageGrab.grab(xdisplay=self._display.name).convert("RGB"), float)
+
+    def move(self, name: str, value: float) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{name} {value}\n")
+        self.process.stdin.flush()
+
+    def wait_for(self, seen: Callable[[np.ndarray], object], what: str) -> np.ndarray:
+        """The first screenshot of which `seen` is true."""
+        shots = []
+
+        def look() -> bool:
+            assert self.process.poll() is None, self.log
+            shots[:] = [self.screenshot()]
+            return bool(seen(shots[0]))
+
+        wait_until(look, 60, what)
+        return shots[0]
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.fixture
+def show(xvfb: Display, tmp_path: Path) -> Iterator[Callable[..., Show]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str) -> Show:
+            log = tmp_path / "log"
+            env = {**os.environ, **xvfb.env, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "PYTHONWARNINGS": "error"}
+            process = subprocess.Popen(
+                [sys.executable, str(HERE / "show_fake_stage.py"), *arguments],
+                env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log.open("w"), text=True,
+            )
+            stack.callback(process.wait, 30)
+            stack.callback(process.kill)
+            return Show(process, xvfb, log)
+
+        yield start
+
+
+def assert_quiet(log: str) -> None:
+    """Nothing in the log above INFO, and nothing that did not come through it."""
+    assert [line for line in log.splitlines() if not re.match(r"INFO ", line)] == []
+
+
+def test_the_picture_moves_goes_black_and_comes_back(show):
+    play = show("--fullscreen")
+    first = play.wait_for(lambda shot: shot.mean() > 30 and shot[:, :, 0].std() > 20, "a picture on the display")
+    play.wait_for(lambda shot: np.abs(shot - first).mean() > 2, "another picture")
+    play.move("blackout", 1)
+    play.wait_for(lambda shot: shot.max() == 0, "blackout")
+    play.move("blackout", 0)
+    play.wait_for(lambda shot: shot.mean() > 30, "the picture again")
+    assert play.end(signal.SIGINT) == 0
+    assert_quiet(play.log)
+
+
+def test_freeze_holds_the_picture(show):
+    play = show("--fullscreen")
+    play.wait_for(lambda shot: shot.mean() > 30 and shot[:, :, 0].std() > 20, "a picture on the display")
+    play.move("freeze", 1)
+    shots = [play.screenshot()]
+
+    def still(shot: np.ndarray) -> bool:
+        shots.append(shot)
+        return len(shots) > 5 and all((one == shots[-1]).all() for one in shots[-5:])
+
+    play.wait_for(still, "five equal screenshots of a moving picture")
+    play.move("freeze", 0)
+    play.wait_for(lambda shot: np.abs(shot - shots[-1]).mean() > 2, "the picture moving on")
+    assert play.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["--bicubic"]], ids=["linear", "bicubic"])
+def test_pixels_arrive_as_they_were_painted(show, arguments):
+    from fake_stage import FakeStage
+
+    play = show("--fullscreen", "--still", *arguments)
+    shot = play.wait_for(lambda shot: shot.mean() > 30 and shot[:, :, 0].std() > 20, "a picture on the display")
+    painted = Image.fromarray(FakeStage(72, 128).landscape(1.0)[..., :3])
+    method = Image.Resampling.BICUBIC if arguments else Image.Resampling.BILINEAR
+    wanted = np.asarray(painted.resize((shot.shape[1], shot.shape[0]), method), float)
+    assert np.abs(shot - wanted).mean() < 1.5
+    assert np.abs(shot[::-1] - wanted).mean() > 20  # would it notice a picture upside down?
+    play.move("master", 0.5)
+    half = play.wait_for(lambda dimmed: abs(dimmed.mean() / shot.mean() - 0.5) < 0.02, "half the light")
+    assert np.abs(half - wanted / 2).mean() < 1.5
+    assert ("bicubic" if arguments else "bilinear") in play.log
+
+
+def test_the_test_card_fills_the_display_whatever_the_fader_says(show):
+    play = show("--fullscreen", "--still")
+    play.move("master", 0)
+    play.move("testcard", 1)
+    shot = play.wait_for(lambda shot: shot.max() == 255 and shot[0].min() == 255, "the border of the test card")
+    height, width = shot.shape[:2]
+    assert shot[-1].min() == shot[:, 0].min() == shot[:, -1].min() == 255
+    bars = shot[height // 3]
+    for colour in [(192, 192, 192), (192, 192, 0), (0, 192, 192), (0, 192, 0), (192, 0, 192), (192, 0, 0), (0, 0, 192)]:
+        assert (bars == colour).all(axis=1).sum() > width / 20
+    assert play.end(signal.SIGTERM) == 0
+
+
+def test_both_windows_redraw_for_seconds_and_end_quietly(show):
+    """Catches Qt releases that lose a reference to None with every painter call and abort after a second or two."""
+    play = show("--seconds", "6")
+    play.wait_for(lambda shot: shot.mean() > 10, "the windows")
+    assert play.process.wait(60) == 0, play.log
+    ticks = re.search(r"ticks (\d+)", play.log)
+    assert ticks is not None
+    assert int(ticks[1]) > 20
+    assert_quiet(play.log)

@@ -27,7 +27,7 @@ __all__ = ["add_parser", "run"]
 RUNTIMES = ("auto", "openvino", "onnxruntime")
 LOOK_S = 0.004
 """How often the headless loop looks for a new picture."""
-PROBE_S = 10.0
+PROBE_S = 60.0
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -134,8 +134,8 @@ def _play_in_windows(stage: Stage, recorder: Recorder, args: argparse.Namespace)
             QTimer.singleShot(round(1000 * args.seconds), stage.close)
         recorder.take(frame)
 
-    # By way of the event queue: quitting a loop that has not begun yet would be forgotten.
-    stage.on_close = lambda: QTimer.singleShot(0, QCoreApplication.quit)
+    # By way of the event queue: the end of a loop that has not begun yet would be forgotten.
+    stage.on_close = lambda: QTimer.singleShot(0, lambda: QCoreApplication.exit(0))
     app.run(stage, fullscreen=args.fullscreen, display=args.display, seconds=None, on_frame=take)
 
 

@@ -14,7 +14,7 @@ Picture = NDArray[np.uint8]
 
 
 def apply_output(rgba: Picture, master: float, blackout: bool, test_card: bool) -> Picture:
-    """The picture [H, W, 4] as it leaves the house: the test card in its place, `master` dims all, blackout cuts all.
+    """The picture [H, W, 4] as it leaves the house. Blackout wins over all; the test card is not faded by `master`.
 
     Returns `rgba` itself when nothing changes it; the input is never written to.
     """
@@ -22,7 +22,7 @@ def apply_output(rgba: Picture, master: float, blackout: bool, test_card: bool) 
     if blackout:
         return _black(height, width)
     if test_card:
-        rgba = draw_test_card(height, width)
+        return draw_test_card(height, width)
     if master >= 1.0:
         return rgba
     levels = np.round(np.arange(256) * max(master, 0.0)).astype(np.uint8)

@@ -20,7 +20,7 @@ from typing import Any
 COMMAND = (sys.executable, "-m", "engine")
 HEARTBEAT_S = 5.0
 """An engine that plays reports ten times a second; silent for longer than this, it is stuck."""
-LOADING_S = 120.0
+LOADING_S = 300.0
 """The same while it loads: compiling and measuring the graphs for the first time may take a while."""
 FAILURES = 3
 WITHIN_S = 60.0

@@ -41,10 +41,6 @@ class StageView(Protocol):
     def fps(self) -> float:
         """Pictures a second that reached the slot during the last second."""
 
-    @property
-    def closing(self) -> bool:
-        """True once the show is to end (signal, `--seconds` over, nothing to show): close the windows and return."""
-
     def preset_names(self) -> Sequence[str]:
         """Names in the order of `preset/next` and of the 1-based `preset/go`."""
 

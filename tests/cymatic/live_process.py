@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from pythonosc.osc_message_builder import OscMessageBuilder
 
 ROOT = Path(__file__).resolve().parents[2]
+REPORT_KEYS = {
+    "frames", "seconds", "fps", "frame_ms", "audio_to_frame_ms", "late_frames", "stages_ms", "audio", "runtime",
+    "bundle", "controls_received", "rss_mib", "first_frame_s", "events",
+}  # fmt: skip
 COMMAND = [sys.executable, "-m", "cymatic", "live"]
 
 
@@ -51,3 +57,23 @@ def wait_for_pictures(process: subprocess.Popen[str]) -> None:
         if "frames/s" in line:
             return
     raise AssertionError(f"the show ended with {process.wait()} before it played")
+
+
+def free_port() -> int:
+    """A UDP port that nobody uses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def osc(address: str, value: int | str) -> bytes:
+    """One OSC message."""
+    message = OscMessageBuilder(address)
+    message.add_arg(value)
+    return message.build().dgram
+
+
+def send_osc(port: int, address: str, value: int | str) -> None:
+    """Sends one OSC message to a show."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(osc(address, value), ("127.0.0.1", port))

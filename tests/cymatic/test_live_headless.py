@@ -11,16 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from live_process import engine_of, live, playing, wait_for_pictures
+from live_process import REPORT_KEYS, engine_of, free_port, live, osc, playing, wait_for_pictures
 from PIL import Image
-from pythonosc.osc_message_builder import OscMessageBuilder
 
 from engine.audio.devices import input_devices
 
-REPORT_KEYS = {
-    "frames", "seconds", "fps", "frame_ms", "audio_to_frame_ms", "late_frames", "stages_ms", "audio", "runtime",
-    "bundle", "controls_received", "rss_mib", "first_frame_s", "events",
-}  # fmt: skip
 PERCENTILES = {"p50", "p95", "p99", "max"}
 
 
@@ -29,18 +24,6 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "noise.wav"
     soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal((48_000, 2)), 48_000, subtype="PCM_16")
     return path
-
-
-def osc(address: str, value: int | str) -> bytes:
-    message = OscMessageBuilder(address)
-    message.add_arg(value)
-    return message.build().dgram
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_show_leaves_a_report_and_a_picture(tiny_bundle, clean_env, noise, tmp_path):

@@ -132,7 +132,6 @@ def test_the_fader_and_the_test_card(open_stage):
     stage.desk.set("master", 0.5, "test")
     assert np.abs(stage.present()[..., :3] - bright[..., :3] / 2).max() <= 1
     stage.desk.set("testcard", True, "test")
-    stage.desk.set("master", 1.0, "test")
     card = stage.present()
     assert (card[0] == 255).all()
 

@@ -76,7 +76,7 @@ class Stage:
         """(perf_counter time, line) of everything worth telling, oldest first."""
         self.closing = False
         self.on_close: Callable[[], None] = lambda: None
-        """Called when the show is to end; a window leaves its loop then."""
+        """Called by every `tick` once the show is to end, so that no loop misses it that begins late."""
         self._say = say
         self._store = store
         self._names = store.names()
@@ -126,14 +126,14 @@ class Stage:
 
     def close(self) -> None:
         """Asks the show to end. May be called from a signal handler."""
-        if not self.closing:
-            self.closing = True
-            self.on_close()
+        self.closing = True
 
     # -- what goes on
 
     def tick(self) -> None:
         """Moves the stage on: triggers, controls, status, the engine's health. Never blocks, never raises."""
+        if self.closing:
+            self.on_close()
         for trigger in self.desk.take_triggers():
             self._obey(trigger)
         self._send_controls()

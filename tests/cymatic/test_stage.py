@@ -230,3 +230,13 @@ def test_stopping_ends_every_thread(open_stage):
         time.sleep(0.01)
     assert set(threading.enumerate()) == before
     stage.stop()
+
+
+def test_a_loop_that_begins_after_the_end_was_asked_for_is_told_too(open_stage):
+    stage = open_stage()
+    stage.close()
+    told = []
+    stage.on_close = lambda: told.append(True)
+    stage.tick()
+    assert stage.closing
+    assert told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,8 @@ from gui.output import OutputWindow
 if TYPE_CHECKING:
     from engine.slot import Frame
     from engine.view import StageView
+
+__all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,9 @@ def run(
             try:
                 control.show()
                 output.start(fullscreen=fullscreen)
+                if not fullscreen:
+                    control.raise_()
+                    control.activateWindow()
                 if seconds is not None:
                     clock.start(round(1000 * seconds))
                 return app.exec()
@@ -82,14 +86,6 @@ def run(
                 output.deleteLater()
                 app.sendPostedEvents(None, QEvent.Type.DeferredDelete)
                 app.processEvents()
-
-
-def available() -> bool:
-    """True when this machine seems to have a display to open a window on; asks the environment only."""
-    if sys.platform.startswith("linux"):
-        needs_server = os.environ.get("QT_QPA_PLATFORM", "") in ("", "xcb", "wayland")
-        return not needs_server or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    return True
 
 
 def _application() -> QApplication:

@@ -34,9 +34,14 @@ def stage() -> FakeStage:
 
 
 @pytest.fixture
-def window(qtbot, stage):
+def output() -> Output:
+    return Output()
+
+
+@pytest.fixture
+def window(qtbot, stage, output):
     window = ControlWindow(stage, lambda: None, lambda: 34.2)
-    window.commands = Commands(stage, Output(), show_help=window.toggle_help, quit_run=window.closed.emit)
+    window.commands = Commands(stage, output, show_help=window.toggle_help, quit_run=window.closed.emit)
     qtbot.addWidget(window, before_close_func=ControlWindow.finish)
     window._timer.stop()  # the test says when
     window.show()
@@ -128,13 +133,15 @@ def test_keys_that_toggle(window, stage, qtbot, key, name):
     assert stage.desk.get(name) is False
 
 
-def test_keys_for_the_output_and_those_that_mean_nothing(window, stage, qtbot):
-    asked = window.commands.rows[3].runs[False, Qt.Key.Key_F].__closure__
-    assert asked is not None
+def test_keys_for_the_output_and_those_that_mean_nothing(window, stage, output, qtbot):
+    before = stage.desk.snapshot()
     for key in (Qt.Key.Key_F, Qt.Key.Key_S, Qt.Key.Key_Escape, Qt.Key.Key_Y, Qt.Key.Key_9, Qt.Key.Key_0):
         qtbot.keyClick(window, key)
+    qtbot.keyClick(window, Qt.Key.Key_B, Qt.KeyboardModifier.AltModifier)
     stage.tick()
+    assert output.asked == ["toggle_fullscreen", "next_sizing", "leave_fullscreen"]
     assert stage.fired == []  # there is no ninth preset
+    assert stage.desk.snapshot() == before
 
 
 def test_f1_lists_the_keys_and_escape_puts_them_away(window, qtbot):

@@ -83,7 +83,7 @@ def draw(count: int, generator: torch.Generator, *, calm: float = 0.15, pair: fl
     kind = torch.rand(count, generator=generator)
     rows = torch.arange(count)
     scenes[rows, first] = torch.where(kind < calm, 0.0, intensity[:, 0])
-    paired = kind > 1.0 - pair
+    paired = kind > max(calm, 1.0 - pair)
     scenes[rows[paired], first[paired]] *= 0.7
     scenes[rows[paired], other[paired]] = 0.7 * intensity[paired, 1]
     return vector

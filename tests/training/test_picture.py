@@ -1,0 +1,89 @@
+"""The world's picture: finite, in range, a function of factors and fields, and each scene looks like itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from one_thread import one_thread  # noqa: F401
+
+from training.world import factors, fields
+from training.world.picture import render
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def still(count: int, scene: str | None, strength: float = 0.9) -> torch.Tensor:
+    """The same `count` landscapes whatever the scene."""
+    vectors = factors.draw(count, seeded(4), calm=1.0)
+    vectors[:, factors.INDEX["flash"]] = factors.REST
+    if scene is not None:
+        vectors[:, factors.INDEX[scene]] = strength
+    return vectors
+
+
+@pytest.fixture(scope="module")
+def tiles() -> torch.Tensor:
+    return fields.make_tiles(36, 64)
+
+
+def paint(vectors: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:
+    offsets = torch.rand(len(vectors), fields.COUNT, 2, generator=seeded(5))
+    return render(vectors, fields.scroll(tiles, offsets))
+
+
+@pytest.mark.parametrize("size", [(36, 64), (40, 40), (64, 36), (17, 31)])
+def test_every_pixel_is_finite_and_in_range_at_any_size(size: tuple[int, int]) -> None:
+    vectors = factors.draw(20, seeded(1))
+    vectors[:10] *= 3.0  # far outside of what is drawn
+    vectors[:, factors.SCENE_SLICE] = vectors[:, factors.SCENE_SLICE].clamp(0, 1)
+    picture = paint(vectors, fields.make_tiles(*size))
+    assert picture.shape == (20, 3, *size)
+    assert torch.isfinite(picture).all()
+    assert float(picture.min()) >= 0.0
+    assert float(picture.max()) <= 1.0
+
+
+def test_the_same_factors_and_fields_give_the_same_picture(tiles: torch.Tensor) -> None:
+    vectors = factors.draw(4, seeded(2))
+    assert torch.equal(paint(vectors, tiles), paint(vectors, tiles))
+
+
+def test_every_scene_changes_the_picture_in_its_own_way(tiles: torch.Tensor) -> None:
+    pictures = [paint(still(4, scene), tiles) for scene in (None, *factors.SCENES)]
+    for i, one in enumerate(pictures):
+        for other in pictures[:i]:
+            assert float((one - other).abs().mean()) > 0.02
+
+
+def test_stronger_is_further_from_calm(tiles: torch.Tensor) -> None:
+    calm = paint(still(4, None), tiles)
+    for scene in factors.SCENES:
+        weak, strong = (paint(still(4, scene, strength), tiles) for strength in (0.1, 1.0))
+        assert float((strong - calm).abs().mean()) > float((weak - calm).abs().mean()), scene
+
+
+def test_fire_is_warm_and_water_is_cold(tiles: torch.Tensor) -> None:
+    warmth = {
+        scene: float((picture[:, 0] - picture[:, 2]).mean())
+        for scene in ("fire", "underwater", "mud")
+        for picture in [paint(still(8, scene), tiles)]
+    }
+    assert warmth["fire"] > warmth["mud"] > warmth["underwater"]
+    assert warmth["fire"] > 0.1
+    assert warmth["underwater"] < -0.1
+
+
+def test_lightning_lights_the_storm(tiles: torch.Tensor) -> None:
+    dark = still(8, "thunder")
+    stroke = dark.clone()
+    stroke[:, factors.INDEX["flash"]] = 1.5
+    assert float(paint(stroke, tiles).mean()) > 1.05 * float(paint(dark, tiles).mean())
+
+
+def test_noon_is_brighter_than_night(tiles: torch.Tensor) -> None:
+    night, noon = still(8, None), still(8, None)
+    night[:, factors.INDEX["time_of_day"]] = -2.0
+    noon[:, factors.INDEX["time_of_day"]] = 2.0
+    assert float(paint(noon, tiles).mean()) > 2 * float(paint(night, tiles).mean())

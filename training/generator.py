@@ -64,7 +64,7 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     return settle(generator, scale)
 
 
-# Where the world puts things (training.world.picture), as (factor, slope, middle) for y and for x in −1..1, and log sizes.
+# Where the world puts things (training.world.picture): (factor, slope, middle) for y and for x in −1..1, and log sizes.
 PLACES = (
     (("horizon", 0.15, 0.10), ("event_x", 0.416, 0.0), (-2.0, -1.4)),
     (("horizon", 0.15, 0.10), ("sun_x", 0.462, 0.0), (-1.2, -1.4)),
@@ -75,7 +75,7 @@ PLACES = (
 
 @torch.no_grad()
 def place_anchors(generator: Generator) -> None:
-    """Start the first anchors at horizon, event and sun. Left to itself, a network takes most of its training to find them."""
+    """Start the first anchors at horizon, event and sun: left alone, a network takes long to find them."""
     affine, index = generator.anchors.affine, factors.INDEX
     for anchor, (y, x, sizes) in enumerate(PLACES[: generator.config.anchors]):
         for axis, (name, slope, middle) in enumerate((y, x)):
@@ -103,6 +103,7 @@ def settle(generator: Generator, scale: Scale) -> Generator:
     """Freeze, and set `w_avg` to the mean of W over calm landscapes."""
     with torch.no_grad():
         sample = factors.draw(4096, seeded(scale.seed, 21), calm=1.0)
+        sample[:, factors.INDEX["flash"]] = factors.REST
         generator.w_avg.copy_(generator.mapping(sample).mean(0))
     return generator.eval().requires_grad_(False)
 

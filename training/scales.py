@@ -39,7 +39,10 @@ class Scale:
 
 
 def _config(channels: tuple[int, ...], head: int) -> GeneratorConfig:
-    return GeneratorConfig(channels=channels, head=head, factors=factors.COUNT, normals=factors.SCENE_SLICE.start, fields=fields.COUNT)
+    normals = factors.SCENE_SLICE.start
+    return GeneratorConfig(
+        channels=channels, head=head, factors=factors.COUNT, normals=normals, fields=fields.COUNT
+    )
 
 
 SCALES = {

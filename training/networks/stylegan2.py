@@ -6,10 +6,10 @@ measured to matter for teaching on a small machine:
 - the learned constant is 9×16, so everything above it is 16:9;
 - modulation scales the *activations* around a convolution with static weights (exact, since demodulation only needs
   Σ W²), which every runtime can prepack;
-- the noise inputs are the world's scrolling fields, concatenated before each block's second convolution, so that a style
-  can turn rain on or off;
-- *placed* features: anchors whose position and size come from `w` (the idea of StyleGAN3's Fourier input, whose transform
-  comes from `w`) tell every resolution where the horizon, sun or bolt stands.
+- the noise inputs are the world's scrolling fields, concatenated before each block's second convolution, so that a
+  style can turn rain on or off;
+- *placed* features: anchors whose position and size come from `w` (the idea of StyleGAN3's Fourier input, whose
+  transform comes from `w`) tell every resolution where the horizon, sun or bolt stands.
 
 The last grid is half the picture's size; a 1×1 head reads the fields at full size through a space-to-depth shuffle and
 writes the picture through the inverse one.
@@ -51,7 +51,7 @@ class GeneratorConfig:
 
     @property
     def groups(self) -> dict[str, tuple[int, int]]:
-        """Coarse, mid and fine layers: 0-2, 3-5 and the rest (the paper's Fig. 5), a third each where layers are few."""
+        """Coarse, mid and fine layers: 0-2, 3-5, the rest (the paper's Fig. 5); a third each where layers are few."""
         coarse, mid = min(3, self.layers // 3), min(6, 2 * self.layers // 3)
         return {"coarse": (0, coarse), "mid": (coarse, mid), "fine": (mid, self.layers)}
 
@@ -67,7 +67,7 @@ class Mapping(nn.Module):
     """Factors `[B, factors]` → `w [B, D]`: a linear map, so that directions add, plus a small perceptron's correction.
 
     The first `normals` factors are standard normal; they enter through the normal distribution function, as the world
-    reads them, scaled to unit variance. The linear part starts as the identity: each factor has an axis of its own in W.
+    reads them, scaled to unit variance. The linear part starts as the identity: each factor has its own axis in W.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -95,7 +95,7 @@ class Mapping(nn.Module):
 class ModulatedConv(nn.Module):
     """StyleGAN2's modulated convolution by activation scaling: `d_o · Σ_i W_oi (s_i x_i)`.
 
-    Demodulation is `d_o = (Σ_i s_i² ΣW_oi²)^−½`. `up` doubles the grid: transposed convolution, then the 1-3-3-1 filter.
+    Demodulation is `d_o = (Σ_i s_i² ΣW_oi²)^−½`. `up` doubles the grid: transposed convolution, then a 1-3-3-1 filter.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Anchors(nn.Module):
 
 
 def draw_anchors(places: Tensor, grid: tuple[int, int], count: int, bumps: bool) -> Tensor:
-    """Soft steps down and across at each of the first `count` places, and Gaussian bumps: `[B, 2 or 3 × count, h, w]`."""
+    """Soft steps down and across at the first `count` places, and Gaussian bumps: `[B, 2 or 3 × count, h, w]`."""
     h, w = grid
     y = ((torch.arange(h, device=places.device) + 0.5) / h * 2 - 1).view(1, 1, h, 1)
     x = ((torch.arange(w, device=places.device) + 0.5) / w * 2 - 1).view(1, 1, 1, w)

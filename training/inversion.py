@@ -58,6 +58,11 @@ class Inverters:
             Inversion(SoundTrunk(), 192, groups, dim), Inversion(TextTrunk(len(captions.WORDS)), 128, groups, dim)
         )
 
+    def start_from(self, joint: JointEmbedding) -> None:
+        """Begin with what the joint embedding has learned to hear and read; only the heads start from nothing."""
+        self.sound.trunk.load_state_dict(joint.sound.trunk.state_dict())
+        self.text.trunk.load_state_dict(joint.text.trunk.state_dict())
+
     def freeze(self) -> Inverters:
         """Stop learning; returns itself."""
         self.sound.eval().requires_grad_(False)
@@ -88,6 +93,7 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
     torch.manual_seed(scale.seed + 2)
     windows = training_windows(run, scale, progress)
     inverters = Inverters.create(scale)
+    inverters.start_from(joint)
     parameters = [*inverters.sound.parameters(), *inverters.text.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01)
     means = {"sound": torch.zeros(scale.generator.dim), "text": torch.zeros(scale.generator.dim)}

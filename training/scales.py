@@ -71,7 +71,7 @@ SCALES = {
         adversarial_steps=0,
         embedding_clips=1_000,
         embedding_steps=1_200,
-        inversion_steps=900,
+        inversion_steps=800,
         recurrent_steps=160,
     ),
 }

@@ -70,6 +70,7 @@ class Player:
         self._w_avg = bundle.tensors["w_avg"]
         self._groups = manifest.latents.groups.slices()
         self._z_dim = manifest.z_dim
+        self._scene_names = list(manifest.scenes)
         self._pacer = Pacer(fps)
         self._slow_level = SlowLevel()
         self._captured_at = time.perf_counter()
@@ -188,6 +189,7 @@ class Player:
             "onset": round(features.onset, 4),
             "clip": features.clip,
             "scenes": [round(float(s), 4) for s in self._loop.scenes],
+            "scene_names": self._scene_names,
             "mel": [round(float(m), 3) for m in self._mel.window()[0, 0, :, -1]],
             "runtime": {n: {"name": s.runtime, "precision": s.precision} for n, s in self._sessions.items()},
             "rss_mib": round(self._process.memory_info().rss / 2**20, 1),

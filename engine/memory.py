@@ -6,6 +6,7 @@ memory that it does not own and complains at exit (python/cpython#82300); `attac
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import threading
@@ -13,7 +14,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 
 PREFIX = "cymatic-"
-"""Every block of ours starts with this; the rest is random. macOS allows 31 characters in all."""
+"""Every block of ours starts with this; then follow its creator's process id and something random, so that whoever finds
+a block knows whose it is. macOS allows 31 characters in all."""
 
 
 def create(size: int) -> SharedMemory:
@@ -21,7 +23,7 @@ def create(size: int) -> SharedMemory:
     resource tracker does."""
     while True:
         try:
-            return SharedMemory(PREFIX + secrets.token_hex(6), create=True, size=size)
+            return SharedMemory(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}", create=True, size=size)
         except FileExistsError:
             continue
 
@@ -46,6 +48,12 @@ def view(block: SharedMemory) -> memoryview:
     if block.buf is None:
         raise ValueError("this shared memory is closed")
     return block.buf
+
+
+def creator(name: str) -> int:
+    """Process id of the creator of the block of this name; 0 for a name that `create` did not make."""
+    pid, _, _ = name.removeprefix(PREFIX).partition("-")
+    return int(pid) if pid.isdecimal() else 0
 
 
 class Barrier:

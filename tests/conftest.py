@@ -55,8 +55,16 @@ def _children() -> dict[int, str]:
 
 
 def _blocks() -> set[str]:
-    """Our shared memory on this machine (Linux shows it as files)."""
-    return {path.name for path in SHM.glob(memory.PREFIX + "*")} if SHM.is_dir() else set()
+    """Our shared memory on this machine (Linux shows it as files), without that of shows outside this test run.
+
+    The living creators that count are this process and its children. A creator that is dead counts as ours: memory
+    without an owner is what this looks for.
+    """
+    if not SHM.is_dir():
+        return set()
+    found = {path.name for path in SHM.glob(memory.PREFIX + "*")}
+    ours = {os.getpid(), *_children()}
+    return {name for name in found if (pid := memory.creator(name)) in ours or not psutil.pid_exists(pid)}
 
 
 @pytest.fixture(autouse=True)

@@ -32,8 +32,10 @@ def show(tiny_bundle, clean_env, noise):
         yield process
 
 
-def blocks() -> set[str]:
-    return {path.name for path in SHM.glob(memory.PREFIX + "*")} if SHM.is_dir() else set()
+def blocks(show) -> set[str]:
+    """Shared memory that this show created."""
+    mine = f"{memory.PREFIX}{show.pid}-*"
+    return {path.name for path in SHM.glob(mine)} if SHM.is_dir() else set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
@@ -42,13 +44,13 @@ def test_a_signal_ends_the_show_cleanly(show, number):
     engine = engine_of(show)
     children = psutil.Process(show.pid).children(recursive=True)
     assert engine in children
-    assert blocks()
+    assert blocks(show)
     began = time.monotonic()
     show.send_signal(number)
     assert show.wait(20) == 0
     assert time.monotonic() - began < ENDING_S
     wait_until(lambda: not any(child.is_running() for child in children), 3, "the end of all children")
-    assert blocks() == set()
+    assert blocks(show) == set()
 
 
 def test_a_signal_while_it_is_still_loading(show):
@@ -59,7 +61,7 @@ def test_a_signal_while_it_is_still_loading(show):
     assert show.wait(20) == 0
     assert time.monotonic() - began < ENDING_S
     assert not engine.is_running()
-    assert blocks() == set()
+    assert blocks(show) == set()
 
 
 def test_ctrl_c_reaches_both_processes_and_still_ends_cleanly(show):
@@ -76,12 +78,12 @@ def test_ctrl_c_reaches_both_processes_and_still_ends_cleanly(show):
 def test_a_stage_that_is_killed_takes_its_engine_and_its_memory_with_it(show):
     wait_for_pictures(show)
     engine = engine_of(show)
-    before = blocks()
+    assert blocks(show)
     assert before
     show.kill()
     show.wait(10)
     wait_until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE, 5, "the end of the engine")
-    wait_until(lambda: not before & blocks(), 5, "the shared memory to be gone")
+    wait_until(lambda: not blocks(show), 5, "the shared memory to be gone")
 
 
 def test_a_killed_engine_is_replaced_while_the_show_goes_on(show):

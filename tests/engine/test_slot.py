@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -126,6 +127,14 @@ def test_the_creator_unlinks_and_closing_twice_is_harmless():
     slot.close()
     with pytest.raises(FileNotFoundError):
         FrameSlot.attach(slot.name)
+
+
+def test_a_block_tells_who_created_it(slot):
+    from engine import memory
+
+    assert memory.creator(slot.name) == os.getpid()
+    assert len(slot.name) < 30, "macOS takes no longer names, and the slash before it counts"
+    assert memory.creator("cymatic-nonsense") == memory.creator("psm_1234") == 0
 
 
 def test_something_else_is_refused():

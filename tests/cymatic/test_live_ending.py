@@ -79,7 +79,6 @@ def test_a_stage_that_is_killed_takes_its_engine_and_its_memory_with_it(show):
     wait_for_pictures(show)
     engine = engine_of(show)
     assert blocks(show)
-    assert before
     show.kill()
     show.wait(10)
     wait_until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE, 5, "the end of the engine")

@@ -5,18 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.errors import CymaticError
 
-if TYPE_CHECKING:
-    import torch
-
 SIZE = (180, 320)
-STRENGTHS = (0.3, 0.55, 0.8, 1.0)
-SECONDS = 6.0
-STROKE = 1.2  # `flash` as the sheet shows it: lightning and eruption at their height
-STRIP = 24  # pixels below a picture, for its label
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -95,83 +87,13 @@ def _demo(args: argparse.Namespace) -> list[Path]:
 
 def _preview(args: argparse.Namespace) -> list[Path]:
     """`world.png`, `captions.txt` and, unless only the sheet is wanted, `SCENE.wav` for each scene."""
-    from training.run import seeded
-    from training.world import captions, factors
+    from training.world import factors, preview
 
     args.out.mkdir(parents=True, exist_ok=True)
-    vectors = scene_vectors(args.seed)
-    sheet = args.out / "world.png"
-    _write_sheet(sheet, vectors, args.size, args.seed)
-    lines = []
-    for row, scene in enumerate(factors.SCENES):
-        for strength, vector in zip(STRENGTHS, vectors[row], strict=True):
-            said = captions.caption(vector, seeded(args.seed, 71, row, round(100 * strength)))
-            lines.append(f"{scene} {strength:.2f}: {said}\n")
-    text = args.out / "captions.txt"
-    text.write_text("".join(lines), encoding="utf-8")
-    sounds = [] if args.sheet_only else [_write_sound(args.out, i, args.seed) for i in range(len(factors.SCENES))]
-    return [sheet, text, *sounds]
-
-
-def scene_vectors(seed: int) -> torch.Tensor:
-    """Factors `[9, 4, COUNT]`: one landscape a scene, the scene at each of `STRENGTHS`."""
-    import torch
-
-    from training.run import seeded
-    from training.world import factors
-
-    count = len(factors.SCENES)
-    vectors = factors.draw(count, seeded(seed, 70), calm=1.0)[:, None].repeat(1, len(STRENGTHS), 1)
-    vectors[..., factors.INDEX["flash"]] = STROKE
-    for row in range(count):
-        vectors[row, :, factors.SCENE_SLICE.start + row] = torch.tensor(STRENGTHS)
-    return vectors
-
-
-def _write_sheet(path: Path, vectors: torch.Tensor, size: tuple[int, int], seed: int) -> None:
-    """A row for each scene, a column for each strength, labels below the pictures."""
-    from PIL import Image, ImageDraw
-
-    from training.run import seeded
-    from training.world import factors, fields
-    from training.world.picture import render
-
-    height, width = size
-    tiles = fields.make_tiles(height, width)
-    sheet = Image.new("RGB", (width * len(STRENGTHS), (height + STRIP) * len(factors.SCENES)), (16, 16, 16))
-    draw = ImageDraw.Draw(sheet)
-    for row, scene in enumerate(factors.SCENES):
-        offsets = _offsets(seeded(seed, 72, row))
-        pictures = render(vectors[row], fields.scroll(tiles, offsets.expand(len(STRENGTHS), -1, -1)))
-        pixels = (pictures.permute(0, 2, 3, 1) * 255).round().byte().numpy()
-        for column, strength in enumerate(STRENGTHS):
-            at = (column * width, row * (height + STRIP))
-            sheet.paste(Image.fromarray(pixels[column]), at)
-            draw.text((at[0] + 6, at[1] + height + 6), f"{scene} {strength:.2f}", fill=(210, 210, 210))
-    sheet.save(path)
-
-
-def _offsets(generator: torch.Generator) -> torch.Tensor:
-    import torch
-
-    from training.world import fields
-
-    return torch.rand(1, fields.COUNT, 2, generator=generator)
-
-
-def _write_sound(folder: Path, scene: int, seed: int) -> Path:
-    """The scene's natural sound, mono, 16 bits."""
-    import soundfile
-
-    from training.run import seeded
-    from training.world import factors
-    from training.world.sound import SAMPLE_RATE, synthesise
-
-    draws = seeded(seed, 73, scene)
-    sound = synthesise(factors.draw_tracks(SECONDS, draws, scene=scene), draws, SAMPLE_RATE)
-    path = folder / f"{factors.SCENES[scene]}.wav"
-    try:
-        soundfile.write(path, sound.numpy(), SAMPLE_RATE, subtype="PCM_16")
-    except soundfile.LibsndfileError as error:
-        raise CymaticError(f"{path} cannot be written: {error.error_string}") from error
-    return path
+    paths = [preview.write_sheet(args.out / "world.png", args.seed, args.size)]
+    paths.append(preview.write_captions(args.out / "captions.txt", args.seed))
+    if not args.sheet_only:
+        paths += [
+            preview.write_sound(args.out / f"{name}.wav", args.seed, scene) for scene, name in enumerate(factors.SCENES)
+        ]
+    return paths

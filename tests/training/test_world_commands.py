@@ -12,9 +12,9 @@ from one_thread import one_thread  # noqa: F401
 from PIL import Image
 
 from cymatic import cli
-from cymatic.world import STRENGTHS, STRIP, scene_vectors
 from training.world import factors
 from training.world.captions import words_of
+from training.world.preview import STRENGTHS, STRIP, scene_vectors
 
 
 def test_preview_writes_a_sheet_sounds_and_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,24 +43,17 @@ _BLACKBODY = [
     (0.75, _rgb(1.0, 0.78, 0.18)), (1.0, _rgb(1.0, 0.98, 0.80)),
 ]  # fmt: skip
 _ZENITH = [
-    (0.0, _rgb(0.01, 0.015, 0.05)),
-    (0.3, _rgb(0.07, 0.08, 0.25)),
-    (0.5, _rgb(0.20, 0.28, 0.55)),
-    (1.0, _rgb(0.15, 0.42, 0.82)),
-]
+    (0.0, _rgb(0.01, 0.015, 0.05)), (0.3, _rgb(0.07, 0.08, 0.25)),
+    (0.5, _rgb(0.20, 0.28, 0.55)), (1.0, _rgb(0.15, 0.42, 0.82)),
+]  # fmt: skip
 _HORIZON = [
-    (0.0, _rgb(0.03, 0.05, 0.12)),
-    (0.3, _rgb(0.55, 0.22, 0.32)),
-    (0.5, _rgb(1.0, 0.60, 0.30)),
-    (0.75, _rgb(0.80, 0.85, 0.88)),
-    (1.0, _rgb(0.72, 0.86, 0.96)),
-]
+    (0.0, _rgb(0.03, 0.05, 0.12)), (0.3, _rgb(0.55, 0.22, 0.32)), (0.5, _rgb(1.0, 0.60, 0.30)),
+    (0.75, _rgb(0.80, 0.85, 0.88)), (1.0, _rgb(0.72, 0.86, 0.96)),
+]  # fmt: skip
 _SUN = [
-    (0.0, _rgb(0.75, 0.82, 1.0)),
-    (0.25, _rgb(0.9, 0.5, 0.35)),
-    (0.45, _rgb(1.0, 0.55, 0.2)),
-    (0.8, _rgb(1.0, 0.95, 0.8)),
-]
+    (0.0, _rgb(0.75, 0.82, 1.0)), (0.25, _rgb(0.9, 0.5, 0.35)),
+    (0.45, _rgb(1.0, 0.55, 0.2)), (0.8, _rgb(1.0, 0.95, 0.8)),
+]  # fmt: skip
 
 
 class _Painter:
@@ -181,19 +174,16 @@ class _Painter:
         down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
         light = 0.10 + 0.9 * self.day * (1 - 0.5 * self.storm)
         soil = self.over(_rgb(0.16, 0.22, 0.08).to(device), _rgb(0.36, 0.30, 0.12).to(device), self.f("mood"))
-        meadow = (
-            soil * light * (0.55 + 0.9 * self.field("smoke")) * (0.75 + 0.5 * self.field("fall")) * (1.15 - 0.5 * down)
-        )
+        meadow = soil * light * (0.55 + 0.9 * self.field("smoke")) * (0.75 + 0.5 * self.field("fall"))
+        meadow = meadow * (1.15 - 0.5 * down)
         meadow = self.over(meadow, self.horizon_colour * 0.8, 0.35 * (1 - down) ** 4)
         rough = 0.25 + 0.75 * torch.maximum(self.f("swell"), self.scene["splash"])
         wave = (self.field("swell") - 0.5) * 2 * rough
         glint = (self.field("glint") - 0.5) * 2
-        mirrored = torch.lerp(
-            self.horizon_colour, self.zenith_colour, (down * 1.1 + 0.35 * wave * (0.3 + down)).clamp(0, 1)
-        )
-        sea = mirrored * (0.82 - 0.25 * down) + 0.16 * wave * (0.4 + 0.6 * light) * (0.3 + down) * _rgb(
-            0.8, 1.0, 1.1
-        ).to(device)
+        climb = (down * 1.1 + 0.35 * wave * (0.3 + down)).clamp(0, 1)
+        mirrored = torch.lerp(self.horizon_colour, self.zenith_colour, climb)
+        crests = 0.16 * wave * (0.4 + 0.6 * light) * (0.3 + down) * _rgb(0.8, 1.0, 1.1).to(device)
+        sea = mirrored * (0.82 - 0.25 * down) + crests
         path = torch.exp(-(((self.x - self.sun_x) / (0.05 + 0.22 * down)) ** 2)) * self.shine
         sea = sea + self.sun_colour * path * _step(glint + 0.5 * wave, 0.1, 0.75) * 0.85
         sea = self.over(sea, _rgb(0.02, 0.05, 0.07).to(device), 0.30 * torch.exp(-down * 14))
@@ -224,11 +214,8 @@ class _Painter:
         ash = self.over(_rgb(0.09, 0.08, 0.085).to(device), self.horizon_colour * 0.8, 0.15 + 0.35 * billow)
         fire = _ramp((burst * torch.exp(-up * (5.5 - 3.0 * self.flash)) * (0.4 + billow)).clamp(0, 1), _BLACKBODY)
         image = self.over(image, ash, (plume * (0.55 + 0.6 * billow)).clamp(0, 1))
-        glow = (
-            torch.exp(-torch.sqrt((x - self.event_x) ** 2 + 1.4 * (y - top) ** 2) * (4.8 - 2.2 * self.flash))
-            * burst
-            * present
-        )
+        far = torch.sqrt((x - self.event_x) ** 2 + 1.4 * (y - top) ** 2)
+        glow = torch.exp(-far * (4.8 - 2.2 * self.flash)) * burst * present
         image = image + _rgb(1.0, 0.30, 0.06).to(device) * glow * 0.9
         image = image + fire * plume * burst * 1.1
         fountain = torch.exp(-((cross * 1.6) ** 2)) * _step(up, 0.32 * burst + 0.02, 0.0) * _step(y, top + 0.04, top)
@@ -237,16 +224,12 @@ class _Painter:
         rock = _rgb(0.10, 0.075, 0.075).to(device) * (0.5 + 0.9 * self.field("wisp")) * (0.35 + 0.9 * self.day)
         image = self.over(image, rock, cone)
         down = (y - top).clamp(min=0)
-        rivers = torch.exp(
-            -(((x - self.event_x - 0.55 * down * (self.field("wander") - 0.45) * 3) / (0.012 + 0.05 * down)) ** 2)
-        )
+        winding = x - self.event_x - 0.55 * down * (self.field("wander") - 0.45) * 3
+        rivers = torch.exp(-((winding / (0.012 + 0.05 * down)) ** 2))
         lava = (rivers * (0.45 + 0.9 * self.field("flame")) * burst * 1.5).clamp(0, 1) * cone
         image = self.over(image, _ramp(lava, _BLACKBODY), _step(lava, 0.15, 0.4))
-        embers = (
-            self.field("spark")
-            * torch.exp(-(((x - centre) / (0.15 + 0.6 * up)) ** 2))
-            * _step(y, top + 0.05, top - 0.1)
-        )
+        embers = self.field("spark") * torch.exp(-(((x - centre) / (0.15 + 0.6 * up)) ** 2))
+        embers = embers * _step(y, top + 0.05, top - 0.1)
         return image + _rgb(1.0, 0.55, 0.15).to(device) * embers * present * burst * 1.3
 
     def waterfall(self, image: Tensor) -> Tensor:
@@ -257,15 +240,8 @@ class _Painter:
         top = 0.10 + 0.10 * (1 - self.reach) + 0.10 * self.field("hills")
         wall = _step(y, top - 0.004, top + 0.006) * _step(y, foot + 0.006 + 0.03 * self.field("hills"), foot - 0.004)
         strata = 0.55 + 0.5 * self.field("smoke") + 0.35 * (self.field("fall") - 0.5)
-        rock = (
-            self.over(
-                _rgb(0.20, 0.19, 0.18).to(device),
-                _rgb(0.10, 0.20, 0.09).to(device),
-                _step(self.field("cloud"), 0.45, 0.7),
-            )
-            * strata
-            * light
-        )
+        moss = _step(self.field("cloud"), 0.45, 0.7)
+        rock = self.over(_rgb(0.20, 0.19, 0.18).to(device), _rgb(0.10, 0.20, 0.09).to(device), moss) * strata * light
         image = self.over(image, rock, wall * present)
         width = (0.05 + 0.22 * s + 0.07 * self.reach) * (0.8 + 0.35 * ((y - top).clamp(min=0) / 0.6))
         edge = (x - self.event_x + 0.05 * (self.field("wander") - 0.5)).abs()
@@ -282,11 +258,8 @@ class _Painter:
         )
         spray = mist * (0.35 + 0.75 * self.field("smoke")) * present * (0.55 + 0.6 * s)
         image = self.over(image, _rgb(0.90, 0.95, 0.98).to(device) * (0.25 + 0.75 * light), spray.clamp(0, 0.95))
-        foam = (
-            _step(self.field("swell") + 0.4 * self.field("glint"), 0.72, 0.95)
-            * _step(y, foot, foot + 0.05)
-            * torch.exp(-(((x - self.event_x) / 0.5) ** 2))
-        )
+        foam = _step(self.field("swell") + 0.4 * self.field("glint"), 0.72, 0.95) * _step(y, foot, foot + 0.05)
+        foam = foam * torch.exp(-(((x - self.event_x) / 0.5) ** 2))
         return self.over(image, _rgb(0.9, 0.95, 1.0).to(device) * light, 0.7 * foam * present)
 
     def splash(self, image: Tensor) -> Tensor:
@@ -302,10 +275,8 @@ class _Painter:
         )
         inside = _step(y, crest - 0.006, crest + 0.01) * present
         under = (y - crest).clamp(min=0)
-        body = (
-            torch.lerp(_rgb(0.18, 0.62, 0.62).to(device), _rgb(0.02, 0.17, 0.27).to(device), (under * 2.6).clamp(0, 1))
-            * light
-        )
+        shallow, deep = _rgb(0.18, 0.62, 0.62).to(device), _rgb(0.02, 0.17, 0.27).to(device)
+        body = torch.lerp(shallow, deep, (under * 2.6).clamp(0, 1)) * light
         body = body * (0.72 + 0.55 * self.field("swell")) + 0.10 * (self.field("glint") - 0.5)
         image = self.over(image, body, inside * 0.96)
         lace = self.field("smoke") * 0.7 + self.field("glint") * 0.45
@@ -374,11 +345,8 @@ class _Painter:
         heat = (1.55 * tongues + 0.35 - 0.78 * up).clamp(0, 1) * present
         halo = torch.exp(-((1.0 - y) / (tall * 1.3 + 0.05)).clamp(min=0) * 1.3) * (0.4 + 0.6 * spread) * s * present
         image = image + _rgb(0.85, 0.30, 0.06).to(device) * halo * 0.55
-        smoke = (
-            _step(self.field("smoke"), 0.45, 0.8)
-            * torch.exp(-(((y - (1.0 - 1.25 * tall)) / (0.22 + 0.2 * s)) ** 2))
-            * spread
-        )
+        height = torch.exp(-(((y - (1.0 - 1.25 * tall)) / (0.22 + 0.2 * s)) ** 2))
+        smoke = _step(self.field("smoke"), 0.45, 0.8) * height * spread
         image = self.over(image, _rgb(0.16, 0.10, 0.08).to(device), 0.5 * smoke * s * present)
         image = self.over(image, _ramp((heat * 1.12).clamp(0, 1), _BLACKBODY), _step(heat, 0.10, 0.42))
         embers = _step(self.field("spark"), 0.30, 0.65) * spread * _step(y, 0.12, 0.55) * s * present
@@ -407,11 +375,8 @@ class _Painter:
             (1 - _step(branch, 0.003, 0.008)) * _step(y, 0.12, 0.16) * _step(y, 0.75 * self.horizon, 0.6 * self.horizon)
         )
         image = self.over(image, _rgb(0.9, 0.88, 1.0).to(device), 0.85 * twig * stroke.clamp(0, 1))
-        lake = (
-            _step(y, self.horizon, self.horizon + 0.02)
-            * torch.exp(-(((x - self.event_x) / 0.12) ** 2))
-            * self.field("glint")
-        )
+        lake = _step(y, self.horizon, self.horizon + 0.02) * torch.exp(-(((x - self.event_x) / 0.12) ** 2))
+        lake = lake * self.field("glint")
         return image + _rgb(0.7, 0.7, 1.0).to(device) * lake * stroke * 0.8
 
     def rain(self, image: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""A look at the world: a sheet of its scenes at four strengths, a sound of each, captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import soundfile
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from engine.errors import CymaticError
+from training.run import seeded
+from training.world import captions, factors, fields
+from training.world.picture import render
+from training.world.sound import SAMPLE_RATE, synthesise
+
+STRENGTHS = (0.3, 0.55, 0.8, 1.0)
+SECONDS = 6.0
+STROKE = 1.2  # `flash` as the sheet shows it: lightning and eruption at their height
+STRIP = 24  # pixels below a picture, for its label
+
+
+def scene_vectors(seed: int) -> Tensor:
+    """Factors `[9, 4, COUNT]`: one landscape a scene, the scene at each of `STRENGTHS`."""
+    count = len(factors.SCENES)
+    vectors = factors.draw(count, seeded(seed, 70), calm=1.0)[:, None].repeat(1, len(STRENGTHS), 1)
+    vectors[..., factors.INDEX["flash"]] = STROKE
+    for row in range(count):
+        vectors[row, :, factors.SCENE_SLICE.start + row] = torch.tensor(STRENGTHS)
+    return vectors
+
+
+def write_sheet(path: Path, seed: int, size: tuple[int, int]) -> Path:
+    """A PNG with a row for each scene, a column for each strength, labels below the pictures."""
+    height, width = size
+    vectors, tiles = scene_vectors(seed), fields.make_tiles(height, width)
+    sheet = Image.new("RGB", (width * len(STRENGTHS), (height + STRIP) * len(factors.SCENES)), (16, 16, 16))
+    draw = ImageDraw.Draw(sheet)
+    for row, scene in enumerate(factors.SCENES):
+        offsets = torch.rand(1, fields.COUNT, 2, generator=seeded(seed, 72, row)).expand(len(STRENGTHS), -1, -1)
+        pictures = render(vectors[row], fields.scroll(tiles, offsets))
+        pixels = (pictures.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+        for column, strength in enumerate(STRENGTHS):
+            left, top = column * width, row * (height + STRIP)
+            sheet.paste(Image.fromarray(pixels[column]), (left, top))
+            draw.text((left + 6, top + height + 6), f"{scene} {strength:.2f}", fill=(210, 210, 210))
+    sheet.save(path)
+    return path
+
+
+def write_captions(path: Path, seed: int) -> Path:
+    """One line for each picture of the sheet."""
+    lines = []
+    for row, (scene, vectors) in enumerate(zip(factors.SCENES, scene_vectors(seed), strict=True)):
+        for column, strength in enumerate(STRENGTHS):
+            said = captions.caption(vectors[column], seeded(seed, 71, row, column))
+            lines.append(f"{scene} {strength:.2f}: {said}\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def write_sound(path: Path, seed: int, scene: int) -> Path:
+    """Natural sound of a scene, `SECONDS` long: mono WAV, 16 bits. Raises CymaticError when it cannot be written."""
+    draws = seeded(seed, 73, scene)
+    sound = synthesise(factors.draw_tracks(SECONDS, draws, scene=scene), draws, SAMPLE_RATE)
+    try:
+        soundfile.write(path, sound.numpy(), SAMPLE_RATE, subtype="PCM_16")
+    except soundfile.LibsndfileError as error:
+        raise CymaticError(f"{path} cannot be written: {error.error_string}") from error
+    return path

@@ -31,6 +31,7 @@ import numpy as np
 import psutil
 
 from engine.errors import CymaticError
+from engine.files import replace_file
 from engine.slot import STAGES, Frame
 
 if TYPE_CHECKING:
@@ -138,18 +139,9 @@ class OutputFile:
 
     def write(self, data: bytes) -> None:
         """Puts the file in place, or leaves what was there. `CymaticError` when the disk has filled up meanwhile."""
-        name = None
         try:
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # mkstemp makes it private
-            os.replace(name, self.path)
+            replace_file(self.path, data)
         except OSError as error:
-            if name is not None:
-                Path(name).unlink(missing_ok=True)
             raise CymaticError(f"cannot write {self.path}: {error.strerror}") from None
 
 

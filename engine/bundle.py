@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 
 from engine.audio.mel import MelConfig
 from engine.errors import BundleError
+from engine.files import replace_file
 
 SCHEMA_VERSION: Literal[1] = 1
 MANIFEST = "bundle.json"
@@ -126,6 +126,11 @@ class FieldSpec(_Model):
     drive: float = 0.0
 
 
+def split_words(text: str) -> list[str]:
+    """Lower-case words of `text`; whatever is neither letter nor digit parts them."""
+    return _WORD.findall(text.lower())
+
+
 class TextSpec(_Model):
     """The vocabulary of the text graph; token 0 is padding, 1 an unknown word, i + 2 is `words[i]`."""
 
@@ -139,9 +144,9 @@ class TextSpec(_Model):
         return self
 
     def tokens(self, sentence: str) -> NDArray[np.int64]:
-        """Tokens of a sentence, int64 `[1, length]`: lower case, words of letters and digits, longer ones cut off."""
+        """Tokens of a sentence, int64 `[1, length]`: those of its `split_words`, cut off after `length`."""
         number = {word: index + 2 for index, word in enumerate(self.words)}
-        found = [number.get(word, 1) for word in _WORD.findall(sentence.lower())][: self.length]
+        found = [number.get(word, 1) for word in split_words(sentence)][: self.length]
         tokens = np.zeros((1, self.length), np.int64)
         tokens[0, : len(found)] = found
         return tokens
@@ -290,19 +295,9 @@ def describe_weights(path: Path) -> WeightsSpec:
 
 def write_manifest(folder: Path, manifest: BundleManifest) -> Path:
     """Write `bundle.json` so that a reader sees the old file or the new one, never half of one."""
-    text = manifest.model_dump_json(indent=1) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".bundle-", suffix=".json")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; a bundle is there to be shared
-        os.replace(temporary, folder / MANIFEST)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return folder / MANIFEST
+    path = folder / MANIFEST
+    replace_file(path, (manifest.model_dump_json(indent=1) + "\n").encode())
+    return path
 
 
 def shipped_bundles() -> list[str]:

@@ -14,8 +14,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 
 PREFIX = "cymatic-"
-"""Every block of ours starts with this; then follow its creator's process id and something random, so that whoever finds
-a block knows whose it is. macOS allows 31 characters in all."""
+"""Every block of ours starts with this; then follow its creator's process id and something random, so that whoever
+finds a block knows whose it is. macOS allows 31 characters in all."""
 
 
 def create(size: int) -> SharedMemory:

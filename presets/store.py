@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from engine.errors import PresetError
+from engine.files import replace_file
 from presets.schema import NAME_RULE, Preset, describe, is_name
 
 SHIPPED = Path(__file__).parent / "library"
@@ -78,8 +78,8 @@ class PresetStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if backup and path.exists() and _problem(path) is None:
-                _write(path.with_name(path.name + ".bak"), path.read_bytes())
-            _write(path, data)
+                replace_file(path.with_name(path.name + ".bak"), path.read_bytes())
+            replace_file(path, data)
         except OSError as error:
             raise PresetError(f"cannot save preset {preset.name!r} to {path}: {error.strerror or error}") from error
         return path
@@ -121,17 +121,3 @@ def _problem(path: Path) -> str | None:
 def _rescue(path: Path) -> str:
     backup = path.with_name(path.name + ".bak")
     return f" (the last good one is {backup.name} beside it)" if backup.exists() else ""
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; presets are there to be shared
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bundle import TextSpec
+from engine.bundle import TextSpec, split_words
 from engine.errors import PresetError
 
 UNKNOWN = 1
@@ -44,7 +43,7 @@ TextEncoder = Callable[[str], Encoded]
 def tokenize(text: str, spec: TextSpec) -> Tokens:
     """Tokens of a text in a bundle's vocabulary. Raises `PresetError` if no word of it is known."""
     ids = spec.tokens(text)
-    words = re.findall(r"[^\W_]+", text.lower())  # the words that `TextSpec.tokens` counts
+    words = split_words(text)
     unknown = tuple(word for word, token in zip(words, ids[0], strict=False) if token == UNKNOWN)
     if not (ids > UNKNOWN).any():
         raise PresetError(f"the bundle knows none of the words in {text[:80]!r}")

@@ -14,9 +14,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, Typ
 
 from engine.bundle import GRAPHS, Bundle, TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
+from engine.files import replace_file
 from engine.runtime.session import (
     PIP_PACKAGES,
     RUNTIMES,
@@ -240,14 +239,8 @@ def _load(cache: Path) -> dict[str, list[_Measured]]:
 
 def _save(cache: Path, remembered: dict[str, list[_Measured]]) -> None:
     newest = dict(list(remembered.items())[-REMEMBERED:])
-    temporary = None
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=".runtimes-", suffix=".json")
-        with os.fdopen(handle, "wb") as file:
-            file.write(_Cache.dump_json(newest, indent=1))
-        os.replace(temporary, cache)
+        replace_file(cache, _Cache.dump_json(newest, indent=1))
     except OSError as error:
         _log.info("runtimes will be measured again, %s cannot be written: %s", cache, error)
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from engine.bundle import GRAPHS, Bundle, load_bundle
 from engine.errors import BundleError, RuntimeUnavailable
@@ -44,6 +45,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tqdm watches its bars from a thread that nobody ends; the exporter has such a bar."""
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)
 
 
 @pytest.fixture(scope="module")

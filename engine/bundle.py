@@ -119,11 +119,15 @@ class LatentSpec(_Model):
 
 
 class FieldSpec(_Model):
-    """One flowing texture: `velocity` (down, right) in tiles/s, `drive` = how much more at full level."""
+    """One flowing texture: `velocity` (down, right) in tiles/s, `drive` = how much more at full level.
+
+    Every field comes at half the picture's size; one with `detail` also comes at full size, for the last layers.
+    """
 
     name: str
     velocity: tuple[float, float]
     drive: float = 0.0
+    detail: bool = False
 
 
 def split_words(text: str) -> list[str]:
@@ -162,6 +166,7 @@ class Dimensions:
     z_dim: int
     hidden: int
     fields: int
+    detail: int
     height: int
     width: int
     bands: int
@@ -180,7 +185,8 @@ def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
         return TensorSpec(shape=shape)
 
     w, unit, hidden = f32(1, d.layers, d.dim), f32(1, d.embedding_dim), f32(1, d.hidden)
-    fields = TensorSpec(shape=(1, d.fields, d.height + 1, d.width + 1), dtype="uint8")
+    fields = TensorSpec(shape=(1, d.fields, d.height // 2 + 1, d.width // 2 + 1), dtype="uint8")
+    detail = TensorSpec(shape=(1, d.detail, d.height + 1, d.width + 1), dtype="uint8")
     return {
         "encoder": ({"mel": f32(1, 1, d.bands, d.columns)}, {"delta": w, "embedding": unit}),
         "recurrent": (
@@ -188,7 +194,13 @@ def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
             {"w_next": w} | {f"h_{group}_next": hidden for group in GROUPS},
         ),
         "generator": (
-            {"w_plus": w, "fields": fields, "fraction": f32(1, d.fields, 2)},
+            {
+                "w_plus": w,
+                "fields": fields,
+                "fraction": f32(1, d.fields, 2),
+                "detail": detail,
+                "detail_fraction": f32(1, d.detail, 2),
+            },
             {"rgba": TensorSpec(shape=(d.height, d.width, 4), dtype="uint8")},
         ),
         "text": (
@@ -228,6 +240,7 @@ class BundleManifest(_Model):
             z_dim=self.z_dim,
             hidden=self.hidden,
             fields=len(self.fields),
+            detail=sum(field.detail for field in self.fields),
             height=self.image.height,
             width=self.image.width,
             bands=self.mel.bands,
@@ -241,6 +254,8 @@ class BundleManifest(_Model):
             raise ValueError(f"graphs must be {', '.join(GRAPHS)}; found {', '.join(self.graphs) or 'none'}")
         if len(set(self.scenes)) != SCENE_COUNT:
             raise ValueError("a scene stands twice")
+        if not any(field.detail for field in self.fields):
+            raise ValueError("no field has detail")
         for name, (inputs, outputs) in graph_contract(self.dimensions).items():
             graph = self.graphs[name]
             compare_tensors(f"graph {name}, input", inputs, graph.inputs)
@@ -363,7 +378,8 @@ def _read_tensors(folder: Path, manifest: BundleManifest) -> dict[str, NDArray[A
     d = manifest.dimensions
     expected = {
         "w_avg": TensorSpec(shape=(d.layers, d.dim)),
-        "fields": TensorSpec(shape=(d.fields, d.height, d.width), dtype="uint8"),
+        "fields": TensorSpec(shape=(d.fields, d.height // 2, d.width // 2), dtype="uint8"),
+        "detail": TensorSpec(shape=(d.detail, d.height, d.width), dtype="uint8"),
         "scene_embeddings": TensorSpec(shape=(SCENE_COUNT, d.embedding_dim)),
     }
     if set(stored) != set(expected):

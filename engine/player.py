@@ -67,6 +67,8 @@ class Player:
         self._loop = LatentLoop(bundle, self._sessions["encoder"], self._sessions["recurrent"])
         fields = manifest.fields
         self._flow = FieldFlow(bundle.tensors["fields"], [f.velocity for f in fields], [f.drive for f in fields])
+        fine = [f for f in fields if f.detail]  # once more at full size; equal steps keep both together
+        self._detail = FieldFlow(bundle.tensors["detail"], [f.velocity for f in fine], [f.drive for f in fine])
         self._w_avg = bundle.tensors["w_avg"]
         self._groups = manifest.latents.groups.slices()
         self._z_dim = manifest.z_dim
@@ -133,12 +135,21 @@ class Player:
         w_t = self._loop.glide(passed, float(controls["smoothing"]), base)
         slow_level = self._slow_level.follow(level, passed)
         w_plus = blend(base, w_t, offset, self._w_avg, self._groups, controls, level, onset, slow_level)
-        self._flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
+        for flow in (self._flow, self._detail):
+            flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
         fields, fraction = self._flow.sample()
+        detail, detail_fraction = self._detail.sample()
         blend_ms = 1000.0 * (time.perf_counter() - blending_at)
 
         generator = self._sessions["generator"]
-        rgba = generator.run({"w_plus": w_plus, "fields": fields, "fraction": fraction})["rgba"]
+        feeds: dict[str, NDArray[Any]] = {
+            "w_plus": w_plus,
+            "fields": fields,
+            "fraction": fraction,
+            "detail": detail,
+            "detail_fraction": detail_fraction,
+        }
+        rgba = generator.run(feeds)["rgba"]
         self._stages_ms |= {"blend": blend_ms, "generator": generator.ms}
         stats = (encoder_ms, recurrent_ms, blend_ms, generator.ms)
         self._links.slot.publish(rgba, self._captured_at, stats, now)

@@ -9,7 +9,7 @@ import os
 import platform
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,10 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
     latent = (1, layers, dim)
     hidden = trained.step.hidden
     w_plus = trained.generator.broadcast(trained.generator.mapping(factors.draw(1, draws)))
-    noise_fields = torch.randint(0, 256, (1, config.fields, height + 1, width + 1), generator=draws).to(torch.uint8)
+    coarse_bytes, detail_bytes = (
+        torch.randint(0, 256, (1, count, h + 1, w + 1), generator=draws).to(torch.uint8)
+        for count, h, w in ((config.fields, height // 2, width // 2), (len(config.detail), height, width))
+    )
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
         "encoder": (
             EncoderGraph(trained.inverters.sound, trained.joint.sound),
@@ -103,8 +106,9 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
         ),
         "generator": (
             GeneratorGraph(trained.generator),
-            {"w_plus": w_plus.contiguous(), "fields": noise_fields,
-             "fraction": torch.rand(1, config.fields, 2, generator=draws)},
+            {"w_plus": w_plus.contiguous(), "fields": coarse_bytes,
+             "fraction": torch.rand(1, config.fields, 2, generator=draws), "detail": detail_bytes,
+             "detail_fraction": torch.rand(1, len(config.detail), 2, generator=draws)},
             ["rgba"],
         ),
         "text": (
@@ -120,10 +124,11 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
         export_graph(module, inputs, outputs, path)
         parity[graph] = prove(path, module, inputs, outputs)
 
-    tiles = FieldTiles(config.size).full
+    tiles = FieldTiles(config.size)
     tensors = {
         "w_avg": trained.generator.broadcast(trained.generator.w_avg[None])[0].numpy().copy(),
-        "fields": (tiles * 255).round().byte().numpy(),
+        "fields": (tiles.at(height // 2) * 255).round().byte().numpy(),
+        "detail": (tiles.full[list(config.detail)] * 255).round().byte().numpy(),
         "scene_embeddings": trained.joint.scenes().numpy(),
     }
     weights = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
@@ -132,7 +137,7 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
         "name": name, "licence": "Apache-2.0", "image": ImageSpec(height=height, width=width), "mel": mel,
         "latents": LatentSpec(layers=layers, dim=dim, groups=Groups(**config.groups)),
         "embedding_dim": trained.joint.scenes().shape[1], "z_dim": Z_DIM, "hidden": hidden,
-        "fields": tuple(FieldSpec(name=f.name, velocity=f.velocity, drive=f.drive) for f in fields.FIELDS),
+        "fields": tuple(FieldSpec(**asdict(field)) for field in fields.FIELDS),
         "scenes": factors.SCENES, "text": TextSpec(words=captions.WORDS, length=captions.LENGTH),
         "provenance": {
             **provenance, "parity": parity, "opset": OPSET, "torch": torch.__version__, "machine": machine(),
@@ -151,7 +156,8 @@ def _manifest(folder: Path, parts: dict[str, Any], graphs: list[str]) -> BundleM
     image, latents, mel = parts["image"], parts["latents"], parts["mel"]
     d = Dimensions(
         layers=latents.layers, dim=latents.dim, embedding_dim=parts["embedding_dim"], z_dim=parts["z_dim"],
-        hidden=parts["hidden"], fields=len(parts["fields"]), height=image.height, width=image.width,
+        hidden=parts["hidden"], fields=len(parts["fields"]),
+        detail=sum(field.detail for field in parts["fields"]), height=image.height, width=image.width,
         bands=mel.bands, columns=mel.columns, text_length=parts["text"].length,
     )  # fmt: skip
     described = {graph: describe_graph(folder / f"{graph}.onnx", graph, d) for graph in graphs}

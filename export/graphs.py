@@ -53,21 +53,31 @@ class RecurrentGraph(nn.Module):
 
 
 class GeneratorGraph(nn.Module):
-    """`w_plus`, `fields uint8 [1, F, H+1, W+1]`, `fraction [1, F, 2]` → `rgba uint8 [H, W, 4]`."""
+    """`w_plus`, fields at half size and detail fields at full size, each with its sub-pixel fraction → RGBA8.
+
+    `fields uint8 [1, F, H/2+1, W/2+1]`, `fraction [1, F, 2]`, `detail uint8 [1, Fd, H+1, W+1]`,
+    `detail_fraction [1, Fd, 2]` → `rgba uint8 [H, W, 4]`.
+    """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
 
-    def forward(self, w_plus: Tensor, fields: Tensor, fraction: Tensor) -> Tensor:
-        tiles = fields.float() * (1.0 / 255.0)
-        fy, fx = fraction[:, :, 0, None, None], fraction[:, :, 1, None, None]
-        rows = tiles[:, :, :-1] + fy * (tiles[:, :, 1:] - tiles[:, :, :-1])
-        moved = rows[..., :-1] + fx * (rows[..., 1:] - rows[..., :-1])
-        picture = self.generator(w_plus, moved)
+    def forward(
+        self, w_plus: Tensor, fields: Tensor, fraction: Tensor, detail: Tensor, detail_fraction: Tensor
+    ) -> Tensor:
+        picture = self.generator(w_plus, _moved(fields, fraction), detail=_moved(detail, detail_fraction))
         grey = (picture * 127.5 + 128.0).clamp(0.0, 255.0)
         opaque = torch.full_like(grey[:, :1], 255.0)
         return torch.cat([grey, opaque], 1)[0].permute(1, 2, 0).to(torch.uint8)
+
+
+def _moved(fields: Tensor, fraction: Tensor) -> Tensor:
+    """Bytes `[1, F, H+1, W+1]` → 0..1 `[1, F, H, W]`, each field moved by its fraction of a pixel (y, x)."""
+    tiles = fields.float() * (1.0 / 255.0)
+    fy, fx = fraction[:, :, 0, None, None], fraction[:, :, 1, None, None]
+    rows = tiles[:, :, :-1] + fy * (tiles[:, :, 1:] - tiles[:, :, :-1])
+    return rows[..., :-1] + fx * (rows[..., 1:] - rows[..., :-1])
 
 
 class MappingGraph(nn.Module):

@@ -37,8 +37,8 @@ LAYERS, DIM, EMBEDDING, Z_DIM, HIDDEN, TEXT_LENGTH = 10, 16, 16, 16, 8, 8
 SCENES = ("explosion", "fire", "rain", "splashing", "squishing", "thunder", "underwater", "waterfall", "wind")
 WORDS = (*SCENES, "night", "day", "storm", "calm", "sea", "forest")
 FIELDS = (
-    FieldSpec(name="flame", velocity=(-0.4, 0.0), drive=1.0),
-    FieldSpec(name="rain", velocity=(0.8, 0.1), drive=0.5),
+    FieldSpec(name="flame", velocity=(-0.4, 0.0), drive=1.0, detail=True),
+    FieldSpec(name="rain", velocity=(0.8, 0.1), drive=0.5, detail=True),
     FieldSpec(name="cloud", velocity=(0.0, 0.05), drive=0.0),
     FieldSpec(name="ripple", velocity=(0.02, -0.1), drive=0.3),
 )
@@ -58,6 +58,7 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
         z_dim=Z_DIM,
         hidden=HIDDEN,
         fields=len(FIELDS),
+        detail=sum(field.detail for field in FIELDS),
         height=height,
         width=width,
         bands=mel.bands,
@@ -78,7 +79,13 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
         graphs[name] = describe_graph(folder / f"{name}.onnx", name, d)
     scene_embeddings = _normal(rng, len(SCENES), EMBEDDING)
     scene_embeddings /= np.linalg.norm(scene_embeddings, axis=1, keepdims=True)
-    tensors = {"w_avg": w_avg, "fields": _tiles(height, width), "scene_embeddings": scene_embeddings}
+    tiles = _tiles(height, width)
+    tensors = {
+        "w_avg": w_avg,
+        "fields": tiles[:, ::2, ::2].copy(),
+        "detail": tiles[[field.detail for field in FIELDS]],
+        "scene_embeddings": scene_embeddings,
+    }
     save_file(tensors, folder / "weights.safetensors")
     manifest = BundleManifest(
         name="tiny",
@@ -168,10 +175,10 @@ def _recurrent() -> tuple[Nodes, Constants]:
 
 def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constants]:
     nodes = [
-        _node("Cast", "fields", "bytes", to=TensorProto.FLOAT),
+        _node("Cast", "detail", "bytes", to=TensorProto.FLOAT),
         _node("Mul", "bytes byte_scale", "texture"),
-        _node("Slice", "fraction zero one last_axis", "fy_row"),
-        _node("Slice", "fraction one two last_axis", "fx_row"),
+        _node("Slice", "detail_fraction zero one last_axis", "fy_row"),
+        _node("Slice", "detail_fraction one two last_axis", "fx_row"),
         _node("Reshape", "fy_row per_field", "fy"),
         _node("Reshape", "fx_row per_field", "fx"),
         _node("Slice", "texture origin here_end plane", "here"),
@@ -195,7 +202,13 @@ def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constant
         _node("Reshape", "w_plus flat", "w_flat"),
         _node("MatMul", "w_flat palette", "colour_row"),
         _node("Reshape", "colour_row pixel", "colour"),
-        _node("Add", "inked colour", "mixed"),
+        _node("Cast", "fields", "half_bytes", to=TensorProto.FLOAT),
+        _node("Mul", "half_bytes byte_scale", "half"),
+        _node("ReduceMean", "half every_axis", "half_mean", keepdims=0),
+        _node("ReduceMean", "fraction fraction_axes", "fraction_mean", keepdims=0),
+        _node("Add", "half_mean fraction_mean", "cast"),
+        _node("Add", "inked colour", "tinted"),
+        _node("Add", "tinted cast", "mixed"),
         _node("Sigmoid", "mixed", "unit"),
         _node("Mul", "unit white", "grey_levels"),
         _node("Round", "grey_levels", "rounded"),
@@ -211,7 +224,9 @@ def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constant
         "one": _i64(1),
         "two": _i64(2),
         "last_axis": _i64(2),
-        "per_field": _i64(1, d.fields, 1, 1),
+        "per_field": _i64(1, d.detail, 1, 1),
+        "every_axis": _i64(0, 1, 2, 3),
+        "fraction_axes": _i64(0, 1, 2),
         "plane": _i64(2, 3),
         "origin": _i64(0, 0),
         "here_end": _i64(h, w),
@@ -221,7 +236,7 @@ def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constant
         "right_end": _i64(h, w + 1),
         "across_start": _i64(1, 1),
         "across_end": _i64(h + 1, w + 1),
-        "ink": _normal(rng, 3, d.fields, 1, 1),
+        "ink": _normal(rng, 3, d.detail, 1, 1),
         "flat": _i64(1, LAYERS * DIM),
         "palette": _normal(rng, LAYERS * DIM, 3, scale=(LAYERS * DIM) ** -0.5),
         "pixel": _i64(1, 3, 1, 1),

@@ -41,7 +41,12 @@ class Scale:
 def _config(channels: tuple[int, ...], head: int) -> GeneratorConfig:
     normals = factors.SCENE_SLICE.start
     return GeneratorConfig(
-        channels=channels, head=head, factors=factors.COUNT, normals=normals, fields=fields.COUNT
+        channels=channels,
+        head=head,
+        factors=factors.COUNT,
+        normals=normals,
+        fields=fields.COUNT,
+        detail=fields.DETAIL,
     )
 
 

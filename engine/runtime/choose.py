@@ -45,7 +45,8 @@ MAX_GREY_ERROR = 1.0
 WORTH_MS = 0.2
 PARITY_PICTURES = 3
 WARM_UP_RUNS = 3
-MEASURE_S = 0.25
+MEASURE_S, GLANCE_S = 0.2, 0.02
+"""Seconds of runs, for the generator and for the others: a performer waits for the first picture meanwhile."""
 FEWEST_RUNS, MOST_RUNS = 5, 200
 REMEMBERED = 100  # graphs; the oldest are forgotten
 
@@ -77,7 +78,7 @@ _Cache = TypeAdapter(dict[str, list[_Measured]])
 def choose_runtime(
     bundle: Bundle, wanted: str = "auto", threads: int | None = None, cache: Path | None = None
 ) -> dict[str, Choice]:
-    """The faster runtime for each of the bundle's graphs, from the cache or measured now (some seconds).
+    """The faster runtime for each of the bundle's graphs, from the cache or measured now (a second or two).
 
     `wanted`: "auto" or the name of one runtime. `cache`: the file to remember in, by default one of the user's.
     Raises `RuntimeUnavailable` when the wanted runtime, or every runtime, is missing; `BundleError` when no runtime can
@@ -117,12 +118,12 @@ def choose_runtime(
     return {name: _best(found, home) for name, found in fit.items()}
 
 
-def median_ms(run: Callable[[], object]) -> float:
-    """Median duration of a call in milliseconds: three to warm up, then runs for a quarter of a second."""
+def median_ms(run: Callable[[], object], seconds: float = MEASURE_S) -> float:
+    """Median duration of a call in milliseconds: three to warm up, then runs for so many seconds."""
     for _ in range(WARM_UP_RUNS):
         run()
     durations: list[float] = []
-    while len(durations) < FEWEST_RUNS or (sum(durations) < MEASURE_S and len(durations) < MOST_RUNS):
+    while len(durations) < FEWEST_RUNS or (sum(durations) < seconds and len(durations) < MOST_RUNS):
         start = time.perf_counter()
         run()
         durations.append(time.perf_counter() - start)
@@ -130,14 +131,14 @@ def median_ms(run: Callable[[], object]) -> float:
 
 
 def random_feeds(inputs: dict[str, TensorSpec], rng: np.random.Generator) -> Tensors:
-    """Inputs as a graph may meet them: standard normal floats, `fraction` in 0..1, any byte, tokens 0 and 1."""
+    """Inputs as a graph may meet them: standard normal floats, fractions in 0..1, any byte, tokens 0 and 1."""
     feeds: Tensors = {}
     for name, spec in inputs.items():
         if spec.dtype == "uint8":
             feeds[name] = rng.integers(0, 256, spec.shape, np.uint8)
         elif spec.dtype == "int64":
             feeds[name] = rng.integers(0, 2, spec.shape, np.int64)
-        elif name == "fraction":
+        elif name.endswith("fraction"):
             feeds[name] = rng.random(spec.shape, np.float32)
         else:
             feeds[name] = rng.standard_normal(spec.shape, np.float32)
@@ -167,7 +168,8 @@ def _measure(bundle: Bundle, name: str, runtime: Runtime, threads: int) -> list[
     rng = np.random.default_rng(0)
     session = open_graph(bundle, name, runtime, "f32", threads)
     feeds = random_feeds(session.inputs, rng)
-    found = [_Measured(runtime=runtime, precision="f32", ms=median_ms(lambda: session.run(feeds)))]
+    seconds = MEASURE_S if name == "generator" else GLANCE_S
+    found = [_Measured(runtime=runtime, precision="f32", ms=median_ms(lambda: session.run(feeds), seconds))]
     if name == "generator" and runtime == "openvino" and _has_bf16():
         short = open_graph(bundle, name, runtime, "bf16", threads)
         error = _grey_error(session, short, _pictures(bundle, session.inputs, runtime, rng))
@@ -189,11 +191,14 @@ def _pictures(
 ) -> list[Tensors]:
     """Generator inputs as on stage: `w_plus` from the mapping graph, the bundle's own fields."""
     mapping = open_graph(bundle, "mapping", runtime)
-    fields = np.pad(bundle.tensors["fields"], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
+    tiles = {
+        name: np.pad(bundle.tensors[name], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
+        for name in ("fields", "detail")
+    }
     pictures = []
     for _ in range(PARITY_PICTURES):
         w_plus = mapping.run(random_feeds(mapping.inputs, rng))["w"].copy()
-        pictures.append(random_feeds(inputs, rng) | {"w_plus": w_plus, "fields": fields})
+        pictures.append(random_feeds(inputs, rng) | {"w_plus": w_plus} | tiles)
     mapping.close()
     return pictures
 

@@ -54,7 +54,7 @@ def test_a_whole_bundle_loads(original: Path) -> None:
     bundle = load_bundle(original)
     assert bundle.manifest.name == "tiny"
     assert bundle.tensors["w_avg"].shape == (LAYERS, DIM)
-    assert bundle.tensors["fields"].shape == (len(FIELDS), 36, 64)
+    assert bundle.tensors["fields"].shape == (len(FIELDS), 18, 32)
     assert bundle.tensors["fields"].dtype == np.uint8
     assert bundle.tensors["scene_embeddings"].shape == (9, EMBEDDING)
     assert all(bundle.graph_path(name).is_file() for name in GRAPHS)
@@ -63,7 +63,7 @@ def test_a_whole_bundle_loads(original: Path) -> None:
 
 def test_another_size(tmp_path: Path) -> None:
     bundle = load_bundle(make_tiny_bundle(tmp_path / "b", height=18, width=20))
-    assert bundle.tensors["fields"].shape == (len(FIELDS), 18, 20)
+    assert bundle.tensors["fields"].shape == (len(FIELDS), 9, 10)
     assert bundle.manifest.graphs["generator"].outputs["rgba"].shape == (18, 20, 4)
 
 

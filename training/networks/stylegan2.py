@@ -11,13 +11,14 @@ measured to matter for teaching on a small machine:
 - *placed* features: anchors whose position and size come from `w` (the idea of StyleGAN3's Fourier input, whose
   transform comes from `w`) tell every resolution where the horizon, sun or bolt stands.
 
-The last grid is half the picture's size; a 1×1 head reads the fields at full size through a space-to-depth shuffle and
-writes the picture through the inverse one.
+The last grid is half the picture's size; a light head reads the detail fields at full size and writes the picture
+through a depth-to-space shuffle.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -34,6 +35,7 @@ class GeneratorConfig:
     head: int = 48
     dim: int = 64
     fields: int = 16
+    detail: tuple[int, ...] = (4, 6, 7, 8, 9, 10, 11, 13)  # fields that the head sees at full size
     factors: int = 26
     normals: int = 17  # how many of the factors are standard normal
     anchors: int = 8
@@ -114,19 +116,24 @@ class ModulatedConv(nn.Module):
             "fir", (fir[:, None] * fir / 16.0).expand(outputs, 1, 4, 4).clone() if up else None, persistent=False
         )
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, parts: Sequence[Tensor], w: Tensor) -> Tensor:
+        """`parts`: the input's channels, which may come from several places; convolved apart, never concatenated."""
         style = self.affine(w)
-        x = x * style[:, :, None, None]
-        if self.up:
-            x = nnf.conv_transpose2d(x, self.weight, stride=2)
-            x = nnf.conv2d(nnf.pad(x, (1, 1, 1, 1)), self.fir, groups=x.shape[1])
-        else:
-            x = nnf.conv2d(x, self.weight, padding=self.kernel // 2)
+        total, start = None, 0
+        for part in parts:
+            stop = start + part.shape[1]
+            x = part * style[:, start:stop, None, None]
+            if self.up:
+                x = nnf.conv_transpose2d(x, self.weight[start:stop], stride=2)
+                x = nnf.conv2d(nnf.pad(x, (1, 1, 1, 1)), self.fir, groups=x.shape[1])
+            else:
+                x = nnf.conv2d(x, self.weight[:, start:stop], padding=self.kernel // 2)
+            total, start = (x if total is None else total + x), stop
         if self.demodulate:
             square = self.weight.square().sum((2, 3))
             power = style.square() @ (square if self.up else square.t())
-            return torch.addcmul(self.bias[:, None, None], x, torch.rsqrt(power + 1e-6)[:, :, None, None])
-        return x + self.bias[:, None, None]
+            return torch.addcmul(self.bias[:, None, None], total, torch.rsqrt(power + 1e-6)[:, :, None, None])
+        return total + self.bias[:, None, None]
 
 
 def activate(x: Tensor) -> Tensor:
@@ -189,30 +196,49 @@ class Block(nn.Module):
     def forward(self, x: Tensor, w: Tensor, fields: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """`w [B, 2 or 3, D]`: the styles of this block's convolutions, the last also for RGB."""
         if self.first is not None:
-            x = activate(self.first(x, w[:, 0]))
-        x = torch.cat([x, draw_anchors(places, self.grid, self.anchors, self.bumps)], 1)
-        x = torch.cat([x, fields * torch.sigmoid(self.gate(x))], 1)
-        x = activate(self.second(x, w[:, -2]))
+            x = activate(self.first([x], w[:, 0]))
+        where = draw_anchors(places, self.grid, self.anchors, self.bumps)
+        gate = nnf.conv2d(x, self.gate.weight[:, : x.shape[1]], self.gate.bias)
+        gate = gate + nnf.conv2d(where, self.gate.weight[:, x.shape[1] :])
+        x = activate(self.second([x, where, fields * torch.sigmoid(gate)], w[:, -2]))
         x = activate(self.third(x))
-        return x, self.rgb(x, w[:, -1])
+        return x, self.rgb([x], w[:, -1])
 
 
 class Head(nn.Module):
-    """Twice the last grid: 1×1 convolutions over features and space-to-depth fields, then depth-to-space."""
+    """Twice the last grid: features meet the detail fields at full size, then depth becomes space.
+
+    The fields' 2×2 convolution of stride 2 is a 1×1 convolution of their space-to-depth shuffle, without the shuffle.
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        self.first = ModulatedConv(config.channels[-1] + 4 * config.fields, config.head, config.dim, kernel=1)
+        inputs, fields = config.channels[-1], len(config.detail)
+        self.features = nn.Parameter(torch.randn(config.head, inputs, 1, 1) / math.sqrt(inputs + 4 * fields))
+        self.fields = nn.Parameter(torch.randn(config.head, fields, 2, 2) / math.sqrt(inputs + 4 * fields))
+        self.bias = nn.Parameter(torch.zeros(config.head))
+        self.affine = nn.Linear(config.dim, inputs + fields)
+        nn.init.normal_(self.affine.weight, std=0.5 / math.sqrt(config.dim))
+        nn.init.ones_(self.affine.bias)
         self.rgb = ModulatedConv(config.head, 12, config.dim, kernel=1, demodulate=False)
         nn.init.zeros_(self.rgb.weight)
 
-    def forward(self, x: Tensor, w: Tensor, fields: Tensor) -> Tensor:
-        x = activate(self.first(torch.cat([x, nnf.pixel_unshuffle(fields, 2)], 1), w))
-        return nnf.pixel_shuffle(self.rgb(x, w), 2)
+    def forward(self, x: Tensor, w: Tensor, detail: Tensor) -> Tensor:
+        style = self.affine(w)
+        for_x, for_fields = style[:, : x.shape[1]], style[:, x.shape[1] :]
+        mixed = nnf.conv2d(x * for_x[:, :, None, None], self.features)
+        mixed = mixed + nnf.conv2d(detail * for_fields[:, :, None, None], self.fields, stride=2)
+        power = for_x.square() @ self.features.square().sum((2, 3)).t()
+        power = power + for_fields.square() @ self.fields.square().sum((2, 3)).t()
+        mixed = torch.addcmul(self.bias[:, None, None], mixed, torch.rsqrt(power + 1e-6)[:, :, None, None])
+        return nnf.pixel_shuffle(self.rgb([activate(mixed)], w), 2)
 
 
 class Generator(nn.Module):
-    """`w_plus [B, L, D]` and full-size fields `[B, F, H, W]` → RGB `[B, 3, H, W]` in about −1..1.
+    """`w_plus [B, L, D]` and fields `[B, F, H, W]` → RGB `[B, 3, H, W]` in about −1..1.
+
+    Trained, `fields` come at the size that is painted. On stage they come at half of it, and the `detail` fields
+    `[B, Fd, H, W]` once more at full size: the first layers need no more, and a frame is mostly memory traffic.
 
     `depth` stops early: 1..len(channels) stops at that grid (its RGB sum), len(channels)+1 adds the head. Training
     grows by it, and losses on small pictures use it.
@@ -239,8 +265,12 @@ class Generator(nn.Module):
         """`w [B, D]` → `w_plus [B, L, D]`."""
         return w.unsqueeze(1).expand(-1, self.config.layers, -1)
 
-    def forward(self, w_plus: Tensor, fields: Tensor, depth: int | None = None) -> Tensor:
+    def forward(
+        self, w_plus: Tensor, fields: Tensor, depth: int | None = None, detail: Tensor | None = None
+    ) -> Tensor:
         depth = depth or self.max_depth
+        if depth == self.max_depth and detail is None:
+            detail = fields[:, list(self.config.detail)]
         pyramid = [fields]
         while pyramid[-1].shape[2] > self.config.start[0]:
             pyramid.append(nnf.avg_pool2d(pyramid[-1], 2))
@@ -253,7 +283,7 @@ class Generator(nn.Module):
             x, rgb = block(x, styles, at[block.grid[0]], places)
             picture = rgb if picture is None else rgb + upsample(picture)
         if depth == self.max_depth:
-            picture = upsample(picture) + self.head(x, w_plus[:, -1], at[self.config.size[0]])
+            picture = upsample(picture) + self.head(x, w_plus[:, -1], detail)
         return picture
 
 

@@ -16,11 +16,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One tile. `velocity` is (down, right) in tiles per second at speed 1; `drive` is how much loudness hastens it."""
+    """One tile. `velocity` is (down, right) in tiles per second at speed 1; `drive` is how much loudness hastens it.
+
+    Fields with `detail` have features of a pixel or two: only they reach the generator's last layers at full size.
+    """
 
     name: str
     velocity: tuple[float, float]
     drive: float = 0.0
+    detail: bool = False
 
 
 FIELDS = (
@@ -28,22 +32,23 @@ FIELDS = (
     Field("wisp", (0.0, 0.022), 0.5),
     Field("ridge", (0.0, 0.0)),
     Field("hills", (0.0, 0.0)),
-    Field("trees", (0.0, 0.0)),
+    Field("trees", (0.0, 0.0), detail=True),
     Field("swell", (0.05, 0.030), 0.6),
-    Field("glint", (-0.04, 0.020), 0.4),
-    Field("flame", (-0.55, 0.0), 1.0),
-    Field("streak", (1.70, 0.0), 0.4),
-    Field("caustic", (0.020, 0.035), 0.5),
-    Field("bubble", (-0.28, 0.0), 0.8),
-    Field("spark", (-0.22, 0.050), 1.0),
+    Field("glint", (-0.04, 0.020), 0.4, detail=True),
+    Field("flame", (-0.55, 0.0), 1.0, detail=True),
+    Field("streak", (1.70, 0.0), 0.4, detail=True),
+    Field("caustic", (0.020, 0.035), 0.5, detail=True),
+    Field("bubble", (-0.28, 0.0), 0.8, detail=True),
+    Field("spark", (-0.22, 0.050), 1.0, detail=True),
     Field("wander", (0.43, 0.0), 1.0),
-    Field("fall", (0.95, 0.0), 0.5),
+    Field("fall", (0.95, 0.0), 0.5, detail=True),
     Field("smoke", (-0.11, 0.015), 0.8),
     Field("gust", (0.02, 0.75), 1.0),
 )
 NAMES = tuple(field.name for field in FIELDS)
 COUNT = len(FIELDS)
 INDEX = {name: i for i, name in enumerate(NAMES)}
+DETAIL = tuple(i for i, field in enumerate(FIELDS) if field.detail)
 VELOCITIES = torch.tensor([field.velocity for field in FIELDS])
 
 

@@ -54,7 +54,7 @@ def test_the_picture_follows_latent_fields_and_fraction(generator: Session) -> N
     feeds = feeds_for(generator)
     before = generator.run(feeds)["rgba"].copy()
     assert (before[..., 3] == 255).all()
-    for name in ("w_plus", "fields", "fraction"):
+    for name in ("w_plus", "fields", "fraction", "detail", "detail_fraction"):
         other = feeds | {name: feeds_for(generator, seed=1)[name]}
         assert not np.array_equal(generator.run(other)["rgba"], before), name
     np.testing.assert_array_equal(generator.run(feeds)["rgba"], before)

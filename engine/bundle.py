@@ -378,6 +378,7 @@ def _read_tensors(folder: Path, manifest: BundleManifest) -> dict[str, NDArray[A
     d = manifest.dimensions
     expected = {
         "w_avg": TensorSpec(shape=(d.layers, d.dim)),
+        "stroke": TensorSpec(shape=(d.layers, d.dim)),
         "fields": TensorSpec(shape=(d.fields, d.height // 2, d.width // 2), dtype="uint8"),
         "detail": TensorSpec(shape=(d.detail, d.height, d.width), dtype="uint8"),
         "scene_embeddings": TensorSpec(shape=(SCENE_COUNT, d.embedding_dim)),

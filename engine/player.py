@@ -69,7 +69,7 @@ class Player:
         self._flow = FieldFlow(bundle.tensors["fields"], [f.velocity for f in fields], [f.drive for f in fields])
         fine = [f for f in fields if f.detail]  # once more at full size; equal steps keep both together
         self._detail = FieldFlow(bundle.tensors["detail"], [f.velocity for f in fine], [f.drive for f in fine])
-        self._w_avg = bundle.tensors["w_avg"]
+        self._w_avg, self._stroke = bundle.tensors["w_avg"], bundle.tensors["stroke"]
         self._groups = manifest.latents.groups.slices()
         self._z_dim = manifest.z_dim
         self._scene_names = list(manifest.scenes)
@@ -134,7 +134,7 @@ class Player:
         level, onset = self._features.level, self._features.onset
         w_t = self._loop.glide(passed, float(controls["smoothing"]), base)
         slow_level = self._slow_level.follow(level, passed)
-        w_plus = blend(base, w_t, offset, self._w_avg, self._groups, controls, level, onset, slow_level)
+        w_plus = blend(base, w_t, offset, self._w_avg, self._groups, controls, level, onset, slow_level, self._stroke)
         for flow in (self._flow, self._detail):
             flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
         fields, fraction = self._flow.sample()

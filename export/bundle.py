@@ -127,6 +127,7 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
     tiles = FieldTiles(config.size)
     tensors = {
         "w_avg": trained.generator.broadcast(trained.generator.w_avg[None])[0].numpy().copy(),
+        "stroke": stroke(trained.generator).numpy(),
         "fields": (tiles.at(height // 2) * 255).round().byte().numpy(),
         "detail": (tiles.full[list(config.detail)] * 255).round().byte().numpy(),
         "scene_embeddings": trained.joint.scenes().numpy(),
@@ -144,6 +145,14 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
         },
     }  # fmt: skip
     write_manifest(folder, _manifest(folder, dimensions, list(graphs)))
+
+
+def stroke(generator: Generator) -> Tensor:
+    """`[L, D]`: from rest to the height of a stroke, the direction in W of the factor `flash`."""
+    calm = torch.zeros(2, factors.COUNT)
+    calm[:, factors.INDEX["flash"]] = torch.tensor([factors.REST, factors.STROKE])
+    rest, struck = generator.broadcast(generator.mapping(calm))
+    return struck - rest
 
 
 def check_target(target: Path) -> None:

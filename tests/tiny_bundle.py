@@ -82,6 +82,7 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
     tiles = _tiles(height, width)
     tensors = {
         "w_avg": w_avg,
+        "stroke": _normal(rng, LAYERS, DIM, scale=0.1),
         "fields": tiles[:, ::2, ::2].copy(),
         "detail": tiles[[field.detail for field in FIELDS]],
         "scene_embeddings": scene_embeddings,

@@ -58,6 +58,7 @@ AMBIENT_SLICE = slice(0, len(AMBIENT))
 PLACEMENT_SLICE = slice(len(AMBIENT), len(AMBIENT) + len(PLACEMENT))
 SCENE_SLICE = slice(len(AMBIENT) + len(PLACEMENT), COUNT)
 REST = -1.5  # `flash` between strokes, and of a calm landscape
+STROKE = 1.5  # `flash` at the height of a stroke
 
 
 def squash(normal: Tensor) -> Tensor:

@@ -92,3 +92,18 @@ def test_slow_level_starts_at_the_first_level_and_follows() -> None:
     values = [slow.follow(0.2, 0.02) for _ in range(100)]  # two seconds: one time constant
     assert values == sorted(values, reverse=True)
     assert values[-1] == pytest.approx(0.2 + 0.6 * np.exp(-1))
+
+
+def test_a_stroke_comes_with_the_onset_and_only_as_far_as_sound_and_reactivity_let_it() -> None:
+    stroke = np.full_like(BASE, 0.25)
+
+    def struck(onset: float, **controls: float) -> np.ndarray:
+        steady = NEUTRAL | {name.replace("__", "/"): value for name, value in controls.items()}
+        args = (BASE, BASE, None, W_AVG, GROUPS, steady, 0.5, onset)
+        return blend(*args, stroke=stroke) - blend(*args)
+
+    np.testing.assert_allclose(struck(1.0, reactivity=0.5), 0.25, atol=1e-6)
+    np.testing.assert_allclose(struck(0.5, reactivity=0.5), 0.125, atol=1e-6)
+    np.testing.assert_allclose(struck(1.0, reactivity=1.0), 0.25, atol=1e-6)
+    for still in (struck(0.0, reactivity=0.5), struck(1.0, reactivity=0.0), struck(1.0, sound__weight=0.0)):
+        np.testing.assert_array_equal(still, np.zeros_like(still))

@@ -13,7 +13,7 @@ from engine.errors import CymaticError
 COMMANDS = {
     "live": "listen and paint: microphone, demo soundscape or a sound file",
     "devices": "list the microphones",
-    "presets": "list, show and check presets",
+    "presets": "list, show, check and make presets",
     "train": "train a bundle, every stage from world to export",
     "world": "look at the synthetic landscape world",
 }

@@ -28,9 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "presets",
         help="list, show, check and make presets",
-        description="List, show and check presets, and make new ones out of words.",
+        description="List, show and check presets, and make new ones out of words. Without an action: list.",
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
     listing = actions.add_parser("list", help="every preset with its description, in the order of /cymatic/preset/next")
     show = actions.add_parser("show", help="what a preset is made of")
@@ -64,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         )
     for action in (listing, show, check, new, build):
         action.add_argument("--folder", type=Path, metavar="DIR", help="use the presets in this folder only")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, action="list", folder=None)
     return parser
 
 

@@ -338,7 +338,8 @@ def test_install_page_lists_exactly_the_packages_that_setup_installs():
         assert set(words.split()) <= set(code.split()), f"docs/install.md, {platform}"
 
 
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/install.md", "docs/architecture.md")
+DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *DOCS)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -348,16 +349,27 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_readme_names_only_flags_and_addresses_that_exist():
+def test_readme_names_every_flag_and_address_and_no_other():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     usage = run_python("from cymatic.cli import main\ntry: main(['live', '--help'])\nexcept SystemExit: pass")
     table = readme.partition("## Playing")[2].partition("\n## ")[0]
-    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", table))
-    assert flags
-    assert sorted(flag for flag in flags if flag not in usage) == []
+    flag = r"(?<![\w-])--[a-z][a-z-]+"
+    assert set(re.findall(flag, table)) == set(re.findall(flag, usage)) - {"--help"}
     addresses = set(re.findall(r"`(/cymatic/[a-z/]+)", readme))
-    assert addresses
-    assert sorted(addresses - {control.address() for control in REGISTRY} - {"/cymatic/sync"}) == []
+    assert addresses == {control.address() for control in REGISTRY} | {"/cymatic/sync", "/cymatic/ping"}
+
+
+def test_architecture_page_names_files_and_classes_that_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", page))
+    assert len(named) > 30
+    files = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    files |= {f"tests/{path.name}" for path in (ROOT / "tests").glob("*.py")}
+    assert sorted(name for name in named if not any(file == name or file.endswith("/" + name) for file in files)) == []
+    defined = {name for file in files for name in re.findall(r"^class (\w+)", (ROOT / file).read_text(), re.MULTILINE)}
+    classes = {name for name in re.findall(r"`([A-Z][A-Za-z]+)\b", page) if not name.isupper()}
+    assert len(classes) > 20
+    assert sorted(classes - defined - {"Precision", "Runtime"}) == []
 
 
 def test_there_is_one_version():

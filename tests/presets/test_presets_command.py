@@ -14,6 +14,7 @@ from engine.bundle import load_bundle
 from presets import shipped
 from presets.compose import compose
 from presets.recipe import Recipe
+from presets.schema import Preset, Seed
 from presets.store import PresetStore
 
 
@@ -54,6 +55,15 @@ def test_new_embeds_its_words_and_names_those_it_does_not_know(presets, tmp_path
     for part in ("seed 9", "+0.80  fire zebra night", "-0.50  rain", "speed 2", "1.5 s"):
         assert part in shown
     assert presets("check", bundle=True)[:2] == (0, "good: hot\n")
+
+
+def test_without_an_action_it_lists(monkeypatch, tmp_path: Path, capsys):
+    monkeypatch.setattr(PresetStore, "standard", lambda: PresetStore([tmp_path]))
+    PresetStore([tmp_path]).save(Preset(name="ember", description="A campfire", base=Seed(seed=1)))
+    assert main(["presets"]) == 0
+    bare = capsys.readouterr().out
+    assert main(["presets", "list"]) == 0
+    assert bare == capsys.readouterr().out == "  1  ember  A campfire\n"
 
 
 def test_a_preset_that_states_no_fade_leaves_it_to_the_control(presets, tmp_path: Path):

@@ -5,8 +5,9 @@
     w_plus = w_avg + truncation · (w − w_avg)
 
 `w_t` says *what* is heard and takes about a second to know it; `pulse` says *when*, from the newest 20 ms, so that a
-beat is seen in the very next frame. `g` is the group (coarse, mid, fine) of a layer. `stroke` is the bundle's direction
-of an instant: where it thunders the bolt strikes with the onset, where a volcano stands it bursts; calm land ignores it.
+beat is seen in the very next frame. `g` is the group (coarse, mid, fine) of a layer. `stroke` is the bundle's
+direction of an instant: where it thunders the bolt strikes with the onset, where a volcano stands it bursts; calm land
+ignores it.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def blend(
 ) -> Float32:
     """Mix one frame's latent: float32 `[1, L, D]`, a new array.
 
-    `base`, `w_t`, `anchors_offset` (the weighted sum; None: no anchors), `stroke` and `w_avg` are `[L, D]`; `groups` are the
-    layers of each group (`Groups.slices()`). Of `controls` it reads `sound/weight`, `text/weight`, `reactivity`,
+    `base`, `w_t`, `anchors_offset` (the weighted sum; None: no anchors), `stroke` and `w_avg` are `[L, D]`; `groups` are
+    the layers of each group (`Groups.slices()`). Of `controls` it reads `sound/weight`, `text/weight`, `reactivity`,
     `truncation`, `gain/coarse`, `gain/mid` and `gain/fine`. `slow_level` comes from `SlowLevel`; without it the level
     counts against the middle of its range.
     """

@@ -33,7 +33,7 @@ def timings(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Stands in for the stopwatch: every measurement takes the next value, or 1 ms; the list of those taken."""
     taken: list[float] = []
 
-    def median(run: Callable[[], object]) -> float:
+    def median(run: Callable[[], object], seconds: float = 0.0) -> float:
         run()
         taken.append(1.0)
         return 1.0
@@ -52,7 +52,7 @@ def test_every_graph_gets_the_faster_runtime(bundle: Bundle, cache: Path, monkey
         return real(*args)
 
     monkeypatch.setattr(choose, "open_graph", opening)
-    monkeypatch.setattr(choose, "median_ms", lambda run: values[opened[-1]])
+    monkeypatch.setattr(choose, "median_ms", lambda run, seconds=0.0: values[opened[-1]])
     monkeypatch.setattr(choose, "_has_bf16", lambda: False)
     choices = choose_runtime(bundle, cache=cache)
     assert set(choices) == set(GRAPHS)
@@ -158,7 +158,7 @@ def test_bf16_only_where_its_pictures_are_the_same(
     speeds = iter([1.0, 1.0, 3.0, 2.0, 1.0, 1.0] * 2)  # encoder, recurrent, generator f32 and bf16, text, mapping
     monkeypatch.setattr(choose, "_has_bf16", lambda: True)
     monkeypatch.setattr(choose, "open_graph", opening)
-    monkeypatch.setattr(choose, "median_ms", lambda run: next(speeds))
+    monkeypatch.setattr(choose, "median_ms", lambda run, seconds=0.0: next(speeds))
     darker = 1
     accepted = choose_runtime(bundle, "openvino", cache=cache)["generator"]
     assert (accepted.precision, accepted.ms) == ("bf16", 2.0)

@@ -63,10 +63,10 @@ def blend(
 ) -> Float32:
     """Mix one frame's latent: float32 `[1, L, D]`, a new array.
 
-    `base`, `w_t`, `anchors_offset` (the weighted sum; None: no anchors), `stroke` and `w_avg` are `[L, D]`; `groups` are
-    the layers of each group (`Groups.slices()`). Of `controls` it reads `sound/weight`, `text/weight`, `reactivity`,
-    `truncation`, `gain/coarse`, `gain/mid` and `gain/fine`. `slow_level` comes from `SlowLevel`; without it the level
-    counts against the middle of its range.
+    `base`, `w_t`, `anchors_offset` (the weighted sum; None: no anchors), `stroke` and `w_avg` are `[L, D]`; `groups`
+    are the layers of each group (`Groups.slices()`). Of `controls` it reads `sound/weight`, `text/weight`,
+    `reactivity`, `truncation`, `gain/coarse`, `gain/mid` and `gain/fine`. `slow_level` comes from `SlowLevel`; without
+    it the level counts against the middle of its range.
     """
     w = np.subtract(w_t, base, dtype=np.float32)[np.newaxis]
     heard = controls["sound/weight"] * (1.0 + controls["reactivity"] * pulse(level, slow_level, onset))

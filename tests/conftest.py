@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
 
 from engine import memory
 
@@ -92,6 +94,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_bundle import make_tiny_bundle
 
     return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WAV file with a second of soft noise."""
+    path = tmp_path_factory.mktemp("sound") / "noise.wav"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(48_000), 48_000)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-import soundfile
 from conftest import wait_until
 
 from cymatic.report import Recorder
@@ -19,13 +17,6 @@ from engine.errors import ControlError, PresetError
 from presets.recipe import Recipe, text_anchor
 from presets.schema import Preset, Seed
 from presets.store import PresetStore
-
-
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sound") / "noise.wav"
-    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(48_000), 48_000)
-    return path
 
 
 @pytest.fixture

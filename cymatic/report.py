@@ -116,9 +116,7 @@ class Recorder:
                 },
             },
             "first_frame_s": round(first_frame_s, 3),
-            "events": [
-                {"at_s": round(at - self._process_started_at, 3), "event": line} for at, line in stage.events
-            ],
+            "events": [{"at_s": round(at - self._process_started_at, 3), "event": line} for at, line in stage.events],
         }
 
 

@@ -31,6 +31,20 @@ def test_other_errors_are_not_hidden(monkeypatch):
         cli.main(["devices"])
 
 
+def test_a_reader_who_has_seen_enough_is_no_error():
+    code = (
+        "import sys\nfrom cymatic import cli, devices\n"
+        "devices.run = lambda args: [print('x' * 100_000) for _ in range(100)] and 0\n"
+        "sys.exit(cli.main(['devices']))"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with writer:
+        assert writer.stdout.read(10) == b"x" * 10
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+    assert writer.returncode == 0
+
+
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["live", "--seconds", "-1"], ["live", "--fps", "nan"]])
 def test_what_cannot_be_understood_is_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

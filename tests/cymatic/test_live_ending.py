@@ -12,8 +12,8 @@ from live_process import engine_of, playing, wait_for_pictures
 
 from engine import memory
 
-ENDING_S = 10.0
-"""Two seconds are promised, on a machine that has time for it."""
+ENDING_S = 4.0
+"""Two seconds are promised; as much again for a machine that runs the rest of the tests beside it."""
 
 
 @pytest.fixture

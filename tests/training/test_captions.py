@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.world.captions import LABELS, LENGTH, PHRASES, WORDS, caption, encode, label, words_of
+from engine.bundle import split_words
+from training.world.captions import LABELS, LENGTH, PHRASES, WORDS, caption, encode, label
 from training.world.factors import COUNT, INDEX, SCENES, draw
 
 # Words that several scenes may use: articles, strengths, sizes.
 COMMON = set(
-    words_of(
+    split_words(
         """a an and the of in on at by away few small little huge massive wild wide mighty big light heavy soft softly
         gentle gently strong faint weak distant far slow slowly quiet dull deep many dense high thin thick wet loud
         bright violent fierce raging roaring glowing rumbling falling landscape noise from out something with wildly
@@ -32,14 +33,14 @@ def still(**factors: float) -> torch.Tensor:
 
 def own_words(scene: str) -> set[str]:
     said = [phrase for strength in PHRASES[scene] for phrase in strength] + list(LABELS[scene])
-    return {word for phrase in said for word in words_of(phrase)} - COMMON
+    return {word for phrase in said for word in split_words(phrase)} - COMMON
 
 
 def test_vocabulary_is_sorted_and_of_a_size_worth_learning() -> None:
     assert list(WORDS) == sorted(set(WORDS))
     assert 200 <= len(WORDS) <= 340
     assert all(word == word.lower() and word.isalpha() for word in WORDS)
-    everyday = words_of(
+    everyday = split_words(
         "storm sea lake blaze embers downpour drizzle gale breeze volcano lava swamp ocean river cascade night "
         "dusk dawn sunny misty heavy gentle roaring"
     )
@@ -56,7 +57,7 @@ def test_captions_fit_and_hold_no_unknown_word() -> None:
     generator = seeded()
     texts = [caption(vector, generator) for vector in draw(300, generator)]
     for text in texts:
-        assert len(words_of(text)) <= LENGTH
+        assert len(split_words(text)) <= LENGTH
         assert encode(text)[1] == []
     assert len(set(texts)) > 200
 
@@ -66,14 +67,14 @@ def test_caption_names_its_scene_and_only_its_own(scene: str) -> None:
     vector = still(**{scene: 0.6})
     others = set().union(*(own_words(other) for other in SCENES if other != scene))
     for seed in range(20):
-        words = set(words_of(caption(vector, seeded(seed))))
+        words = set(split_words(caption(vector, seeded(seed))))
         assert words & own_words(scene)
         assert not words & (others - own_words(scene) - {"trees", "mountain", "blue"})
 
 
 def test_a_pair_names_both() -> None:
     for seed in range(10):
-        words = set(words_of(caption(still(fire=0.6, rain=0.5), seeded(seed))))
+        words = set(split_words(caption(still(fire=0.6, rain=0.5), seeded(seed))))
         assert words & own_words("fire")
         assert words & own_words("rain")
 
@@ -87,11 +88,11 @@ def test_intensity_chooses_the_words() -> None:
 def test_the_setting_is_told() -> None:
     night = " ".join(caption(still(rain=0.6, time_of_day=-3), seeded(i)) for i in range(30))
     noon = " ".join(caption(still(rain=0.6, time_of_day=3), seeded(i)) for i in range(30))
-    assert {"night", "midnight"} & set(words_of(night))
-    assert not {"night", "midnight", "stars"} & set(words_of(noon))
-    assert {"noon", "midday"} & set(words_of(noon))
+    assert {"night", "midnight"} & set(split_words(night))
+    assert not {"night", "midnight", "stars"} & set(split_words(noon))
+    assert {"noon", "midday"} & set(split_words(noon))
     wooded = " ".join(caption(still(trees=3), seeded(i)) for i in range(30))
-    assert "trees" in words_of(wooded)
+    assert "trees" in split_words(wooded)
 
 
 def test_label_is_short_and_the_first_one_is_the_data_sets_name() -> None:

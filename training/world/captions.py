@@ -7,11 +7,10 @@ A caption says only what is seen: ambient factors are spoken of when they stand 
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor
 
+from engine.bundle import split_words
 from training.world.factors import SCENES, factor
 
 LENGTH = 16  # tokens of a caption; longer ones are cut
@@ -287,11 +286,6 @@ HIDDEN = {"underwater": ("sun_x", "horizon", "ridge", "hills", "trees", "water",
 JOINTS = ("and", "with", "over")
 
 
-def words_of(text: str) -> list[str]:
-    """Lower-case words of `text`; whatever is neither letter nor digit parts them."""
-    return re.findall(r"[^\W_]+", text.lower())
-
-
 def _grammar() -> list[str]:
     said = [phrase for strengths in PHRASES.values() for phrases in strengths for phrase in phrases]
     said += [phrase for phrases in LABELS.values() for phrase in phrases]
@@ -302,13 +296,13 @@ def _grammar() -> list[str]:
     return said
 
 
-WORDS: tuple[str, ...] = tuple(sorted({word for phrase in _grammar() for word in words_of(phrase)}))
+WORDS: tuple[str, ...] = tuple(sorted({word for phrase in _grammar() for word in split_words(phrase)}))
 _TOKENS = {word: FIRST_WORD + i for i, word in enumerate(WORDS)}
 
 
 def encode(text: str, length: int = LENGTH) -> tuple[list[int], list[str]]:
     """`length` tokens (0 pad, 1 unknown, i + 2 = `WORDS[i]`; longer text is cut) and the unknown words among them."""
-    words = words_of(text)[:length]
+    words = split_words(text)[:length]
     tokens = [_TOKENS.get(word, UNKNOWN) for word in words]
     return tokens + [PAD] * (length - len(words)), [word for word in words if word not in _TOKENS]
 
@@ -369,6 +363,6 @@ def caption(factors: Tensor, generator: torch.Generator) -> str:
     events = [_event(factors, name, generator) for name in scenes] or [_pick(CALM, generator)]
     text = f" {_pick(JOINTS[:2], generator)} ".join(events)
     for clause in _setting(factors, scenes, generator)[: int(torch.randint(4, (1,), generator=generator))]:
-        if len(words_of(text)) + len(words_of(clause)) <= LENGTH:
+        if len(split_words(text)) + len(split_words(clause)) <= LENGTH:
             text += ", " + clause
     return text

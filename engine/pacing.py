@@ -13,6 +13,11 @@ BUDGET = 0.8
 """Share of a frame's period that its work may take (p95) before the machine counts as too slow for that rate."""
 MEASURED = 16
 """Frames that are made one after the other, unpaced, before the rate is chosen."""
+LEAD = 0.25
+"""Share of a period that a frame may begin before it is due: what one frame saves, a slower one may use, and the beat
+stays the same."""
+CATCH_UP = 0.1
+"""Share of a period that one frame may win back after a late one; what is missing beyond it is dropped."""
 WARM_UP = 4
 LONGEST_MEASURE_S = 1.0
 
@@ -60,17 +65,16 @@ class Pacer:
             return f"{self.fps:g} frames/s: a frame takes {1000 * p95:.1f} ms (p95)"
         assert self._due is not None
         period = 1.0 / self.fps
-        if now > self._due + period:
+        self._due += period
+        if now > self._due:
             self.late_frames += 1
-            self._due = now  # begin afresh here: the frames in between are dropped, not caught up with
-        else:
-            self._due += period
+            self._due = max(self._due, now - CATCH_UP * period)
         return None
 
     def wait(self) -> None:
-        """Sleeps until the next frame is due: never longer than a period."""
+        """Sleeps until the next frame may begin, `LEAD` of a period before it is due."""
         if self.fps is not None and self._due is not None:
-            left = self._due - self._clock()
+            left = self._due - LEAD / self.fps - self._clock()
             if left > 0.0:
                 self._sleep(left)
 

@@ -67,9 +67,9 @@ class GeneratorGraph(nn.Module):
         self, w_plus: Tensor, fields: Tensor, fraction: Tensor, detail: Tensor, detail_fraction: Tensor
     ) -> Tensor:
         picture = self.generator(w_plus, _moved(fields, fraction), detail=_moved(detail, detail_fraction))
-        grey = (picture * 127.5 + 128.0).clamp(0.0, 255.0)
-        opaque = torch.full_like(grey[:, :1], 255.0)
-        return torch.cat([grey, opaque], 1)[0].permute(1, 2, 0).to(torch.uint8)
+        grey = (picture * 127.5 + 128.0).clamp(0.0, 255.0).to(torch.uint8)
+        opaque = torch.full_like(grey[:, :1], 255)
+        return torch.cat([grey, opaque], 1)[0].permute(1, 2, 0)
 
 
 def _moved(fields: Tensor, fraction: Tensor) -> Tensor:

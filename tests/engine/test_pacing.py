@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.pacing import BUDGET, FULL_FPS, HALF_FPS, MEASURED, WARM_UP, Pacer, choose_fps
+from engine.pacing import BUDGET, CATCH_UP, FULL_FPS, HALF_FPS, LEAD, MEASURED, WARM_UP, Pacer, choose_fps
 
 
 class Clock:
@@ -39,16 +39,27 @@ def paced(fps: float | None) -> tuple[Pacer, Clock]:
 
 def test_quick_frames_begin_on_the_beat_whatever_they_take():
     pacer, clock = paced(50.0)
-    begun = play(pacer, clock, [0.001, 0.015, 0.019, 0.002, 0.010])
-    assert begun == pytest.approx([100.0, 100.02, 100.04, 100.06, 100.08])
+    begun = play(pacer, clock, [0.001, 0.010, 0.014, 0.002, 0.010])
+    lead = LEAD * 0.02
+    assert begun == pytest.approx([100.0, *(100.0 + 0.02 * n - lead for n in range(1, 5))])
     assert pacer.late_frames == 0
+
+
+def test_a_slower_frame_uses_the_lead_and_the_beat_is_kept():
+    pacer, clock = paced(50.0)
+    begun = play(pacer, clock, [0.015, 0.024, 0.015, 0.015])
+    assert pacer.late_frames == 0
+    lead = LEAD * 0.02
+    assert begun == pytest.approx([100.0, 100.02 - lead, 100.04 - lead + 0.004, 100.06 - lead])
 
 
 def test_a_late_frame_is_counted_once_and_what_it_missed_is_dropped():
     pacer, clock = paced(50.0)
     begun = play(pacer, clock, [0.001, 0.070, 0.001, 0.001])
     assert pacer.late_frames == 1
-    assert begun == pytest.approx([100.0, 100.02, 100.09, 100.11])
+    late = 100.02 - LEAD * 0.02 + 0.070
+    due = late + (1 - CATCH_UP) * 0.02  # of the frame after the one that begins at once
+    assert begun == pytest.approx([100.0, 100.02 - LEAD * 0.02, late, due - LEAD * 0.02])
 
 
 def test_a_machine_that_is_always_too_slow_is_always_late_and_never_catches_up():

@@ -224,6 +224,7 @@ class Head(nn.Module):
         nn.init.zeros_(self.rgb.weight)
 
     def forward(self, x: Tensor, w: Tensor, detail: Tensor) -> Tensor:
+        """`[B, 12, h, w]`: what to add to each of the four pixels that a place of the last grid becomes."""
         style = self.affine(w)
         for_x, for_fields = style[:, : x.shape[1]], style[:, x.shape[1] :]
         mixed = nnf.conv2d(x * for_x[:, :, None, None], self.features)
@@ -231,7 +232,7 @@ class Head(nn.Module):
         power = for_x.square() @ self.features.square().sum((2, 3)).t()
         power = power + for_fields.square() @ self.fields.square().sum((2, 3)).t()
         mixed = torch.addcmul(self.bias[:, None, None], mixed, torch.rsqrt(power + 1e-6)[:, :, None, None])
-        return nnf.pixel_shuffle(self.rgb([activate(mixed)], w), 2)
+        return self.rgb([activate(mixed)], w)
 
 
 class Generator(nn.Module):
@@ -253,6 +254,7 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(Block(config, i) for i in range(len(config.channels)))
         self.head = Head(config)
         self.register_buffer("w_avg", torch.zeros(config.dim))
+        self.register_buffer("bilinear", bilinear_in_depth(), persistent=False)
 
     @property
     def max_depth(self) -> int:
@@ -283,8 +285,18 @@ class Generator(nn.Module):
             x, rgb = block(x, styles, at[block.grid[0]], places)
             picture = rgb if picture is None else rgb + upsample(picture)
         if depth == self.max_depth:
-            picture = upsample(picture) + self.head(x, w_plus[:, -1], detail)
+            finer = nnf.conv2d(nnf.pad(picture, (1, 1, 1, 1), mode="replicate"), self.bilinear)
+            picture = nnf.pixel_shuffle(finer + self.head(x, w_plus[:, -1], detail), 2)
         return picture
+
+
+def bilinear_in_depth() -> Tensor:
+    """Weights `[12, 3, 3, 3]` that double an RGB picture bilinearly, its pixels left in depth for `pixel_shuffle`."""
+    taps = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
+    weights = torch.zeros(3, 2, 2, 3, 3, 3)
+    for colour in range(3):
+        weights[colour, :, :, colour] = taps[:, None, :, None] * taps[None, :, None, :]
+    return weights.view(12, 3, 3, 3)
 
 
 def upsample(image: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ from training.world import captions, factors, fields
 
 OPSET = 20
 PARITY_GREY = 0.5  # mean error of the generator in grey levels over which export refuses
+STRIKING = {"thunder": 0.7, "explosion": 0.3}
 PARITY_FLOAT = 2e-3  # greatest error of the other graphs
 
 log = logging.getLogger(__name__)
@@ -148,11 +149,14 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
 
 
 def stroke(generator: Generator) -> Tensor:
-    """`[L, D]`: from rest to the height of a stroke, the direction in W of the factor `flash`."""
-    calm = torch.zeros(2, factors.COUNT)
-    calm[:, factors.INDEX["flash"]] = torch.tensor([factors.REST, factors.STROKE])
-    rest, struck = generator.broadcast(generator.mapping(calm))
-    return struck - rest
+    """`[L, D]`: the way in W from rest to the height of a stroke, where it shows most: in thunder, and on a volcano."""
+    pairs = torch.zeros(len(STRIKING), 2, factors.COUNT)
+    pairs[:, :, factors.INDEX["flash"]] = torch.tensor([factors.REST, factors.STROKE])
+    for pair, scene in zip(pairs, STRIKING, strict=True):
+        pair[:, factors.INDEX[scene]] = 0.85
+    rest, struck = generator.mapping(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2]).unbind(1)
+    share = torch.tensor(list(STRIKING.values())).unsqueeze(1)
+    return generator.broadcast((share * (struck - rest)).sum(0, keepdim=True))[0].contiguous()
 
 
 def check_target(target: Path) -> None:

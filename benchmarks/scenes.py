@@ -2,8 +2,8 @@
 
     python benchmarks/scenes.py docs/images/scenes.png [--bundle landscape] [--preset NAME]
 
-Sounds come from the synthetic world's held-out seeds (extra `train`). Nothing is retouched; of a thunderstorm and an
-eruption the picture with the strongest light in the dark is kept, since lightning does not wait for a photographer.
+Sounds come from the synthetic world's held-out seeds (extra `train`). Nothing is retouched; of an eruption the
+picture with the strongest light is kept, since it does not wait for a photographer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from training.world.factors import SCENES, draw_tracks
 from training.world.sound import SAMPLE_RATE, synthesise
 
 SOUND_S, WARM_S, SHOW_S = 30.0, 3.0, 8.0
-STRIKING = ("thunder", "explosion")
+STRIKING = ("explosion",)
 OSC_PORT = 9179
 COLUMNS = 3
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from safetensors.numpy import save
 from torch import Tensor, nn
@@ -192,7 +193,17 @@ def export_graph(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str
             module.eval(), tuple(inputs.values()), str(temporary), dynamo=True, external_data=False,
             opset_version=OPSET, input_names=list(inputs), output_names=outputs, verbose=False,
         )  # fmt: skip
+    _forget_origin(temporary)
     os.replace(temporary, path)
+
+
+def _forget_origin(path: Path) -> None:
+    """Drop what the exporter notes of the Python code behind each node: file names, a third of the graph, no use."""
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, path)
 
 
 @torch.no_grad()

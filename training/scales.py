@@ -76,7 +76,7 @@ SCALES = {
         adversarial_steps=0,
         embedding_clips=1_000,
         embedding_steps=1_200,
-        inversion_steps=800,
+        inversion_steps=1_250,
         recurrent_steps=160,
     ),
 }

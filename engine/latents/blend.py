@@ -1,7 +1,7 @@
 """The blend of preset, sound and text in `W+`, once a frame.
 
     w = base + gain_g · sound_weight · (1 + reactivity · pulse) · (w_t − base) + text_weight · Σ weight_i · offset_i
-           + sound_weight · reactivity · onset · stroke
+           + sound_weight · min(1, 2 · reactivity · onset) · stroke
     w_plus = w_avg + truncation · (w − w_avg)
 
 `w_t` says *what* is heard and takes about a second to know it; `pulse` says *when*, from the newest 20 ms, so that a
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 
 LEVEL_SHARE, ONSET_SHARE = 0.6, 0.8
+STROKE_GAIN = 2.0  # reactivity at its default of a half gives the whole stroke to the hardest onset
 SLOW_LEVEL_S = 2.0
 
 
@@ -75,7 +76,7 @@ def blend(
     if anchors_offset is not None:
         w += np.float32(controls["text/weight"]) * anchors_offset
     if stroke is not None:
-        w += np.float32(controls["sound/weight"] * controls["reactivity"] * onset) * stroke
+        w += np.float32(controls["sound/weight"] * min(1.0, STROKE_GAIN * controls["reactivity"] * onset)) * stroke
     w -= w_avg
     w *= np.float32(controls["truncation"])
     w += w_avg

@@ -102,8 +102,8 @@ def test_a_stroke_comes_with_the_onset_and_only_as_far_as_sound_and_reactivity_l
         args = (BASE, BASE, None, W_AVG, GROUPS, steady, 0.5, onset)
         return blend(*args, stroke=stroke) - blend(*args)
 
+    np.testing.assert_allclose(struck(1.0, reactivity=0.5), 0.25, atol=1e-6)
+    np.testing.assert_allclose(struck(0.5, reactivity=0.5), 0.125, atol=1e-6)
     np.testing.assert_allclose(struck(1.0, reactivity=1.0), 0.25, atol=1e-6)
-    np.testing.assert_allclose(struck(0.5, reactivity=1.0), 0.125, atol=1e-6)
-    np.testing.assert_allclose(struck(1.0, reactivity=0.5), 0.125, atol=1e-6)
     for still in (struck(0.0, reactivity=0.5), struck(1.0, reactivity=0.0), struck(1.0, sound__weight=0.0)):
         np.testing.assert_array_equal(still, np.zeros_like(still))

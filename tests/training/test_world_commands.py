@@ -12,8 +12,8 @@ from one_thread import one_thread  # noqa: F401
 from PIL import Image
 
 from cymatic import cli
+from engine.bundle import split_words
 from training.world import factors
-from training.world.captions import words_of
 from training.world.preview import STRENGTHS, STRIP, scene_vectors
 
 
@@ -32,7 +32,7 @@ def test_preview_writes_a_sheet_sounds_and_captions(tmp_path: Path, capsys: pyte
             assert pixels[top + 36 : top + 36 + STRIP, 64 * column : 64 * (column + 1)].max() > 100, "and its label"
     lines = (out / "captions.txt").read_text().splitlines()
     assert len(lines) == 9 * len(STRENGTHS)
-    assert all(len(words_of(line.split(": ", 1)[1])) >= 1 for line in lines)
+    assert all(len(split_words(line.split(": ", 1)[1])) >= 1 for line in lines)
     for scene in factors.SCENES:
         sound, rate = soundfile.read(out / f"{scene}.wav")
         assert len(sound) == 6 * rate

@@ -149,6 +149,7 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
     write_manifest(folder, _manifest(folder, dimensions, list(graphs)))
 
 
+@torch.no_grad()
 def stroke(generator: Generator) -> Tensor:
     """`[L, D]`: the way in W from rest to the height of a stroke, where it shows most: in thunder, and on a volcano."""
     pairs = torch.zeros(len(STRIKING), 2, factors.COUNT)

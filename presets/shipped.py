@@ -48,7 +48,7 @@ LIBRARY: tuple[Recipe, ...] = (
     Recipe(
         "storm-front", "Black clouds that wait for the next hit to flash",
         (("a violent storm, thunder and lightning, with heavy clouds, at dusk", 1.0), ("strong wind", 0.2)),
-        7, _look(sound=0.6, text=0.9, react=1.0, wild=1.15, speed=1.6, gains=(0.7, 1.2, 1.5), smooth=0.1), 2.0,
+        6, _look(sound=0.6, text=0.9, react=1.0, wild=1.15, speed=1.6, gains=(0.7, 1.2, 1.5), smooth=0.1), 2.0,
     ),
     Recipe(
         "monsoon", "Rain over green hills, from a veil to a wall of water",

@@ -109,8 +109,11 @@ def test_the_bundle_is_what_the_scale_says(bundle: Bundle) -> None:
 
 
 def test_the_bundle_holds_the_worlds_fields_and_unit_scenes(bundle: Bundle) -> None:
-    tiles = (FieldTiles(SCALE.generator.size).full * 255).round().byte().numpy()
-    assert np.array_equal(bundle.tensors["fields"], tiles)
+    tiles, (height, _) = FieldTiles(SCALE.generator.size), SCALE.generator.size
+    assert np.array_equal(bundle.tensors["fields"], (tiles.at(height // 2) * 255).round().byte().numpy())
+    fine = [field.detail for field in bundle.manifest.fields]
+    assert np.array_equal(bundle.tensors["detail"], (tiles.full[fine] * 255).round().byte().numpy())
+    assert np.abs(bundle.tensors["stroke"]).max() > 0.0, "a stroke changes something"
     assert np.allclose(np.linalg.norm(bundle.tensors["scene_embeddings"], axis=1), 1.0, atol=1e-4)
     assert np.ptp(bundle.tensors["w_avg"], axis=0).max() == 0.0, "one mean for every layer"
 

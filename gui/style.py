@@ -20,7 +20,6 @@ FAINT = "#565c63"
 MUTED = "#8c9299"
 TEXT = "#e9e6e0"
 ACCENT = "#f0a04b"
-ACCENT_DARK = "#3a2815"
 ALARM = "#f2555a"
 
 GAP = 20  # between panels, pixels

@@ -1,13 +1,13 @@
 """A light StyleGAN2 that paints 16:9 and takes the world's fields as its noise.
 
-After Karras et al., *Analyzing and Improving the Image Quality of StyleGAN* (CVPR 2020), with four changes, each
-measured to matter for teaching on a small machine:
+After Karras et al., *Analyzing and Improving the Image Quality of StyleGAN* (CVPR 2020), with four changes for
+teaching on a small machine and playing on one:
 
 - the learned constant is 9×16, so everything above it is 16:9;
 - modulation scales the *activations* around a convolution with static weights (exact, since demodulation only needs
-  Σ W²), which every runtime can prepack;
-- the noise inputs are the world's scrolling fields, concatenated before each block's second convolution, so that a
-  style can turn rain on or off;
+  Σ W²), which runtimes can prepack;
+- the noise inputs are the world's scrolling fields, gated by the features and joining each block's second
+  convolution, so that a style can turn rain on or off;
 - *placed* features: anchors whose position and size come from `w` (the idea of StyleGAN3's Fourier input, whose
   transform comes from `w`) tell every resolution where the horizon, sun or bolt stands.
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as nnf
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
-    """Dimensions, saved with the weights so that a checkpoint rebuilds its own network."""
+    """The dimensions that a network is built from; a scale names them (`training.scales`)."""
 
     start: tuple[int, int] = (9, 16)
     channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # one entry a grid, 9×16 upwards
@@ -60,9 +60,6 @@ class GeneratorConfig:
     @property
     def size(self) -> tuple[int, int]:
         return (self.grids[-1][0] * 2, self.grids[-1][1] * 2)
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 class Mapping(nn.Module):

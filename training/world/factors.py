@@ -46,7 +46,7 @@ AMBIENT = (
 PLACEMENT = (
     "event_x",  # volcano, hearth, bolt, fall, splash
     "reach",  # flame height, plume height, width of the fall, bubble density
-    "lean",  # rain angle, plume drift, gust direction
+    "lean",  # drift of plume and light rays, side of a branching bolt; gusts in the sound of wind
     "depth",  # distance: far thunder, deep water
     "flash",  # the lightning stroke or the eruption of this instant
 )

@@ -304,10 +304,10 @@ class _Painter:
             _rgb(0.45, 0.30, 0.17).to(device).expand_as(image),
             (lumps + 0.1).clamp(0, 1),
         )
-        shiny = _step(self.field("smoke") - 0.8 * self.field("caustic"), 0.42, 0.62) * (0.35 + 0.5 * s)
-        gloss = self.over(self.horizon_colour, self.zenith_colour, 0.4)
+        shiny = _step(self.field("smoke") - 0.8 * self.field("caustic"), 0.50, 0.72) * (0.35 + 0.5 * s)
+        gloss = self.over(self.over(self.horizon_colour, self.sun_colour, 0.35), self.zenith_colour, 0.15)
         image = self.over(image, brown * light * (0.8 + 0.4 * down), ground)
-        image = self.over(image, gloss * 0.85, 0.55 * shiny * ground)
+        image = self.over(image, gloss * (0.35 + 0.65 * self.field("glint")), 0.6 * shiny * ground)
         pops = _step(self.field("bubble"), 0.25, 0.6) * ground * s * _step(down, 0.05, 0.4)
         return self.over(image, _rgb(0.72, 0.55, 0.38).to(device) * light, 0.85 * pops)
 
@@ -357,7 +357,7 @@ class _Painter:
         present = _step(s, 0.02, 0.25)
         stroke = present * _step(self.flash, 0.18, 0.75) * (0.45 + 0.55 * s)
         image = image * (1 - 0.25 * present * (1 - stroke))
-        path = self.event_x + 0.42 * (self.field("wander") - 0.5) * (0.55 + 0.45 * y)
+        path = self.event_x + 0.33 * (self.field("wander") - 0.5)
         distance = (x - path).abs()
         reach = _step(y, self.horizon + 0.02, self.horizon - 0.02)
         sheet = torch.exp(-distance * 2.2) * (0.35 + 0.9 * _step(self.field("cloud"), 0.35, 0.75)) * torch.exp(-y * 1.2)
@@ -368,8 +368,8 @@ class _Painter:
         branch = (
             x
             - self.event_x
-            - (y - 0.14) * (0.55 - 1.1 * _step(self.lean, -0.1, 0.1))
-            - 0.25 * (self.field("wander") - 0.5)
+            - (y - 0.14) * 0.8 * self.lean
+            - 0.33 * (self.field("wander") - 0.5)
         ).abs()
         twig = (
             (1 - _step(branch, 0.003, 0.008)) * _step(y, 0.12, 0.16) * _step(y, 0.75 * self.horizon, 0.6 * self.horizon)

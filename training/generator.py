@@ -7,17 +7,19 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from engine.errors import CymaticError
 from training.losses import discriminator_loss, generator_loss, r1_penalty, teach_loss
 from training.networks.discriminators import ImageDiscriminator
-from training.networks.stylegan2 import Generator
+from training.networks.places import Part
+from training.networks.stylegan2 import Generator, cut
 from training.pictures import FieldTiles, WorldPictures
 from training.run import Ema, Run, grad_norm, seeded
 from training.scales import Phase, Scale
 from training.world import factors
+from training.world import fields as textures
 from training.world.picture import render
 
 LEARNING_RATE = 5e-3
@@ -32,7 +34,7 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     """Run or resume the stage; returns the averaged generator with `w_avg` set."""
     torch.manual_seed(scale.seed)
     generator = Generator(scale.generator).to(memory_format=torch.channels_last)
-    place_anchors(generator)
+    place(generator)
     optimiser = torch.optim.Adam(generator.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
     ema = Ema(generator, EMA_DECAY)
     done = 0
@@ -64,26 +66,55 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     return settle(generator, scale)
 
 
-# Where the world puts things (training.world.picture): (factor, slope, middle) for y and for x in −1..1, and log sizes.
-PLACES = (
-    (("horizon", 0.15, 0.10), ("event_x", 0.416, 0.0), (-2.0, -1.4)),
-    (("horizon", 0.15, 0.10), ("sun_x", 0.462, 0.0), (-1.2, -1.4)),
-    (("time_of_day", -0.304, -0.34), ("sun_x", 0.462, 0.0), (-1.6, -1.6)),
-    (("reach", -0.15, 0.25), ("event_x", 0.416, 0.0), (-0.8, -2.2)),
+# Where the world puts things (training.world.picture), in the generator's coordinates −1..1: bias, and slopes by
+# factor, which enters W as a uniform number of unit variance. Rows first: the top of the event, the horizon, the sun,
+# the horizon softly, ridge, hills, trees. Columns: the event, the event broadly, the sun, a bolt's branch, a plume.
+Known = tuple[int, str, float, dict[str, float], str]
+KNOWN_ROWS: tuple[Known, ...] = (
+    (0, "at", 0.25, {"reach": -0.15}, ""),
+    (0, "size", -0.8, {}, ""),
+    (1, "at", 0.10, {"horizon": 0.15}, ""),
+    (1, "size", -3.5, {}, ""),
+    (2, "at", -0.34, {"time_of_day": -0.304}, ""),
+    (2, "size", -2.5, {}, ""),
+    (3, "at", 0.10, {"horizon": 0.15}, ""),
+    (3, "size", -1.2, {}, ""),
+    (4, "at", -0.05, {"horizon": 0.15, "ridge": -0.07}, ""),
+    (4, "bend", -0.30, {"ridge": -0.14}, "ridge"),
+    (4, "size", -4.0, {}, ""),
+    (5, "at", 0.03, {"horizon": 0.15, "hills": -0.035}, ""),
+    (5, "bend", -0.14, {"hills": -0.07}, "hills"),
+    (5, "size", -4.0, {}, ""),
+    (6, "at", 0.03, {"horizon": 0.15, "trees": -0.0375}, ""),
+    (6, "bend", -0.17, {"trees": -0.075}, "trees"),
+    (6, "size", -4.0, {}, ""),
+)
+KNOWN_COLUMNS: tuple[Known, ...] = (
+    (0, "at", 0.0, {"event_x": 0.416}, ""),
+    (0, "bend", 0.0, {"thunder": 0.37}, "wander"),
+    (0, "size", -3.5, {}, ""),
+    (1, "at", 0.0, {"event_x": 0.416}, ""),
+    (1, "size", -1.4, {}, ""),
+    (2, "at", 0.0, {"sun_x": 0.462}, ""),
+    (2, "size", -3.1, {}, ""),
+    (3, "at", 0.0, {"event_x": 0.416, "lean": 0.187}, ""),
+    (3, "bend", 0.0, {"thunder": 0.37}, "wander"),
+    (3, "shear", 0.0, {"lean": 0.26}, ""),
+    (3, "size", -4.0, {}, ""),
+    (4, "at", 0.0, {"event_x": 0.416, "lean": -0.03}, ""),
+    (4, "shear", 0.0, {"lean": -0.16}, ""),
+    (4, "size", -1.8, {}, ""),
 )
 
 
-@torch.no_grad()
-def place_anchors(generator: Generator) -> None:
-    """Start the first anchors at horizon, event and sun: left alone, a network takes long to find them."""
-    affine, index = generator.anchors.affine, factors.INDEX
-    for anchor, (y, x, sizes) in enumerate(PLACES[: generator.config.anchors]):
-        for axis, (name, slope, middle) in enumerate((y, x)):
-            affine.weight[4 * anchor + axis] = 0.0
-            affine.weight[4 * anchor + axis, index[name]] = slope
-            affine.bias[4 * anchor + axis] = middle
-        affine.weight[4 * anchor + 2 : 4 * anchor + 4] *= 0.2
-        affine.bias[4 * anchor + 2 : 4 * anchor + 4] = torch.tensor(sizes)
+def place(generator: Generator) -> None:
+    """Start places where the world has things: left alone, a network takes long to find them."""
+    places = generator.places
+    for known, first, count in ((KNOWN_ROWS, 0, places.rows), (KNOWN_COLUMNS, places.rows, places.columns)):
+        for index, what, bias, slopes, field in known:
+            if index < count:
+                weights = {factors.INDEX[name]: slope for name, slope in slopes.items()}
+                places.know(first + index, what, bias, weights, textures.INDEX[field] if field else 0)
 
 
 def save_early(run: Run, ema: Ema) -> None:
@@ -130,8 +161,11 @@ def _phase(
             group["lr"] = LEARNING_RATE * rate * min(1.0, (step + 1) / 100)
         vectors, fields, real = pictures.step(step - first)
         fields = fields.contiguous(memory_format=torch.channels_last)
-        fake = generator(generator.broadcast(generator.mapping(vectors)), fields, phase.depth)
-        loss = teach_loss(fake, real)
+        part = quarter(generator, scale.seed, step) if phase.quarters else None
+        fake = generator(generator.broadcast(generator.mapping(vectors)), fields, phase.depth, part=part)
+        loss = teach_loss(
+            inside(fake, part), inside(cut(real, part, real.shape[2] // generator.config.grids[-2][0]), part)
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         grad_norm(generator.parameters(), 1.0)
@@ -147,6 +181,20 @@ def _phase(
             save(step + 1)
             sheet(run, generator, ema, tiles, phase.depth, scale.seed, f"generator-{step + 1:06d}")
             saved = time.monotonic()
+
+
+def quarter(generator: Generator, seed: int, step: int) -> Part:
+    """Half the rows and half the columns of the last grid but one, anywhere."""
+    part = []
+    for axis, size in enumerate(generator.config.grids[-2]):
+        first = int(torch.randint(size - size // 2 + 1, (1,), generator=seeded(seed, 17 + axis, step)))
+        part.append(slice(first, first + size // 2))
+    return part[0], part[1]
+
+
+def inside(image: Tensor, part: Part | None) -> Tensor:
+    """What the cut's edge did not reach; whole pictures stay whole."""
+    return image if part is None else image[..., 4:-4, 4:-4]
 
 
 def _adversarial(

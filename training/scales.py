@@ -10,12 +10,16 @@ from training.world import factors, fields
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One growth step of the generator: `images` at `depth`, `batch` a step, each picture used about `reuse` times."""
+    """One growth step of the generator: `images` at `depth`, `batch` a step, each picture used about `reuse` times.
+
+    `quarters`: the last grid and the head see a random quarter of each picture, which makes room for more of them.
+    """
 
     depth: int
     images: int
     batch: int
     reuse: int = 2
+    quarters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,9 @@ SCALES = {
         generator=_config((96, 96, 64, 48, 32), 48),
         phases=(
             Phase(depth=3, images=16_000, batch=8),
-            Phase(depth=4, images=9_000, batch=8),
-            Phase(depth=5, images=6_000, batch=8),
-            Phase(depth=6, images=6_000, batch=4),
+            Phase(depth=4, images=16_000, batch=8),
+            Phase(depth=5, images=24_000, batch=8, reuse=4, quarters=True),
+            Phase(depth=6, images=36_000, batch=8, reuse=4, quarters=True),
         ),
         settled=2,
         adversarial_steps=0,

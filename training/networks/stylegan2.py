@@ -8,8 +8,7 @@ teaching on a small machine and playing on one:
   Σ W²), which runtimes can prepack;
 - the noise inputs are the world's scrolling fields, gated by the features and joining each block's second
   convolution, so that a style can turn rain on or off;
-- *placed* features: anchors whose position and size come from `w` (the idea of StyleGAN3's Fourier input, whose
-  transform comes from `w`) tell every resolution where the horizon, sun or bolt stands.
+- *placed* features tell every resolution where the horizon, the sun or a bolt stands (`training.networks.places`).
 
 The last grid is half the picture's size; a light head reads the detail fields at full size and writes the picture
 through a depth-to-space shuffle.
@@ -25,6 +24,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from training.networks.places import Part, Placed, Places, draw
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
@@ -38,8 +39,8 @@ class GeneratorConfig:
     detail: tuple[int, ...] = (4, 6, 7, 8, 9, 10, 11, 13)  # fields that the head sees at full size
     factors: int = 26
     normals: int = 17  # how many of the factors are standard normal
-    anchors: int = 8
-    top_anchors: int = 4  # how many of them reach the two finest grids
+    rows: int = 8  # placed edges, and how many placed columns
+    columns: int = 5
     mapping: int = 128
 
     @property
@@ -138,39 +139,8 @@ def activate(x: Tensor) -> Tensor:
     return nnf.leaky_relu(x, 0.2)
 
 
-class Anchors(nn.Module):
-    """K places `[B, K, 4]` (y, x, log size y, log size x) from `w`, drawn as features on a grid."""
-
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.count = config.anchors
-        self.affine = nn.Linear(config.dim, config.anchors * 4)
-        nn.init.normal_(self.affine.weight, std=0.3 / math.sqrt(config.dim))
-        spread = torch.linspace(-0.6, 0.6, config.anchors)
-        small = torch.full_like(spread, -1.2)
-        self.affine.bias.data = torch.stack([spread, spread.flip(0) * 0.5, small, small], 1).flatten()
-
-    def forward(self, w: Tensor) -> Tensor:
-        return self.affine(w).view(-1, self.count, 4)
-
-
-def draw_anchors(places: Tensor, grid: tuple[int, int], count: int, bumps: bool) -> Tensor:
-    """Soft steps down and across at the first `count` places, and Gaussian bumps: `[B, 2 or 3 × count, h, w]`."""
-    h, w = grid
-    y = ((torch.arange(h, device=places.device) + 0.5) / h * 2 - 1).view(1, 1, h, 1)
-    x = ((torch.arange(w, device=places.device) + 0.5) / w * 2 - 1).view(1, 1, 1, w)
-    places = places[:, :count]
-    scale = torch.exp(-places[:, :, 2:].clamp(-3.5, 1.0))
-    dy = (y - places[:, :, 0, None, None]) * scale[:, :, 0, None, None]
-    dx = (x - places[:, :, 1, None, None]) * scale[:, :, 1, None, None]
-    steps = [torch.tanh(dy).expand(-1, -1, h, w), torch.tanh(dx).expand(-1, -1, h, w)]
-    if bumps:
-        steps.append(torch.exp(-0.5 * (dy.square() + dx.square())))
-    return torch.cat(steps, 1)
-
-
 class Block(nn.Module):
-    """One grid: upsampling convolution, then fields and anchors join for the second one. Adds its share of RGB.
+    """One grid: upsampling convolution, then fields and places join for the second one. Adds its share of RGB.
 
     Where a field shows is the features' choice: each field is multiplied by a gate drawn from them, so that "glint, but
     only on water" is a product and need not be assembled from rectifiers. A plain 1×1 convolution after the second one
@@ -181,20 +151,21 @@ class Block(nn.Module):
         super().__init__()
         self.grid = config.grids[index]
         outputs = config.channels[index]
-        fine = index >= len(config.channels) - 2
-        self.anchors, self.bumps = (config.top_anchors, False) if fine else (config.anchors, True)
-        where = self.anchors * (3 if self.bumps else 2)
+        where = config.rows + 2 * config.columns
         self.first = ModulatedConv(config.channels[index - 1], outputs, config.dim, up=True) if index else None
         self.gate = nn.Conv2d(outputs + where, config.fields, 1)
         self.second = ModulatedConv(outputs + where + config.fields, outputs, config.dim)
         self.third = nn.Conv2d(outputs, outputs, 1)
         self.rgb = ModulatedConv(outputs, 3, config.dim, kernel=1, demodulate=False)
 
-    def forward(self, x: Tensor, w: Tensor, fields: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """`w [B, 2 or 3, D]`: the styles of this block's convolutions, the last also for RGB."""
+    def forward(
+        self, x: Tensor, w: Tensor, fields: Tensor, places: Placed, part: Part | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`w [B, 2 or 3, D]`: the styles of this block's convolutions, the last also for RGB. `part` of the grid: what
+        `x` and `fields` show, if it is not all."""
         if self.first is not None:
             x = activate(self.first([x], w[:, 0]))
-        where = draw_anchors(places, self.grid, self.anchors, self.bumps)
+        where = draw(places, fields, self.grid, part)
         gate = nnf.conv2d(x, self.gate.weight[:, : x.shape[1]], self.gate.bias)
         gate = gate + nnf.conv2d(where, self.gate.weight[:, x.shape[1] :])
         x = activate(self.second([x, where, fields * torch.sigmoid(gate)], w[:, -2]))
@@ -240,6 +211,9 @@ class Generator(nn.Module):
 
     `depth` stops early: 1..len(channels) stops at that grid (its RGB sum), len(channels)+1 adds the head. Training
     grows by it, and losses on small pictures use it.
+
+    `part`, rows and columns of the last grid but one, paints only these from the last grid on: training sees four
+    times as many pictures by quarters. Convolutions lack what is beyond the cut, so the outermost pixels are wrong.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -247,7 +221,7 @@ class Generator(nn.Module):
         self.config = config
         self.mapping = Mapping(config)
         self.constant = nn.Parameter(torch.randn(1, config.channels[0], *config.start))
-        self.anchors = Anchors(config)
+        self.places = Places(config.dim, config.fields, config.rows, config.columns)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(len(config.channels)))
         self.head = Head(config)
         self.register_buffer("w_avg", torch.zeros(config.dim))
@@ -265,26 +239,45 @@ class Generator(nn.Module):
         return w.unsqueeze(1).expand(-1, self.config.layers, -1)
 
     def forward(
-        self, w_plus: Tensor, fields: Tensor, depth: int | None = None, detail: Tensor | None = None
+        self,
+        w_plus: Tensor,
+        fields: Tensor,
+        depth: int | None = None,
+        detail: Tensor | None = None,
+        part: Part | None = None,
     ) -> Tensor:
         depth = depth or self.max_depth
         if depth == self.max_depth and detail is None:
-            detail = fields[:, list(self.config.detail)]
+            detail = cut(fields, part, 4)[:, list(self.config.detail)]
         pyramid = [fields]
         while pyramid[-1].shape[2] > self.config.start[0]:
             pyramid.append(nnf.avg_pool2d(pyramid[-1], 2))
         at = {level.shape[2]: level for level in pyramid}
-        places = self.anchors(w_plus[:, 0])
+        places = self.places(w_plus[:, 0])
         x = self.constant.expand(w_plus.shape[0], -1, -1, -1)
         picture = None
         for i, block in enumerate(self.blocks[:depth]):
             styles = w_plus[:, max(0, 2 * i - 1) : 2 * i + 2]
-            x, rgb = block(x, styles, at[block.grid[0]], places)
+            last = part if i == len(self.blocks) - 1 else None
+            if last is not None:
+                x, picture = cut(x, last, 1), cut(picture, last, 1)
+            x, rgb = block(x, styles, cut(at[block.grid[0]], last, 2), places, last and finer(last, 2))
             picture = rgb if picture is None else rgb + upsample(picture)
         if depth == self.max_depth:
-            finer = nnf.conv2d(nnf.pad(picture, (1, 1, 1, 1), mode="replicate"), self.bilinear)
-            picture = nnf.pixel_shuffle(finer + self.head(x, w_plus[:, -1], detail), 2)
+            smooth = nnf.conv2d(nnf.pad(picture, (1, 1, 1, 1), mode="replicate"), self.bilinear)
+            picture = nnf.pixel_shuffle(smooth + self.head(x, w_plus[:, -1], detail), 2)
         return picture
+
+
+def finer(part: Part, times: int) -> Part:
+    """The same part on a grid `times` as fine."""
+    rows, columns = (slice(times * s.start, times * s.stop) for s in part)
+    return rows, columns
+
+
+def cut(image: Tensor, part: Part | None, times: int) -> Tensor:
+    """`image [B, C, H, W]` where `part` of a grid `times` as coarse is; all of it for None."""
+    return image if part is None else image[(..., *finer(part, times))]
 
 
 def bilinear_in_depth() -> Tensor:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 STOP_S = 1.0
 """After the lifeline's end the process is gone within this time, even when a driver holds its main thread."""
-GRAPHS = ("generator", "mapping", "encoder", "recurrent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ def main() -> int:
 def _play(options: Options, links: Links, stop: threading.Event) -> None:
     """Opens everything, plays until `stop`, closes everything. `CymaticError` when something cannot be opened."""
     from engine.bundle import load_bundle
+    from engine.painter import GRAPHS
     from engine.player import Player
     from engine.runtime.choose import choose_runtime
     from engine.runtime.session import open_graph

@@ -7,7 +7,7 @@ says so when it is opened.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,9 +19,10 @@ import soundfile
 from engine.audio.mel import HIGHEST_RATE, LOWEST_RATE, Float32
 from engine.errors import AudioError
 
-__all__ = ["Block", "FileSource", "Source", "SourceState", "open_source"]
+__all__ = ["Block", "FileSource", "SoundFile", "Source", "SourceState", "open_source"]
 
 DEMO = Path(__file__).with_name("demo.ogg")
+BLOCK_S = 1.0  # of a file that is read from end to end
 LONGEST_READ_S = 1.0  # a reader that slept longer gets the newest second
 
 
@@ -187,6 +188,39 @@ class FileSource:
         if frames:
             self.error = f"{self._path} can no longer be read" if wanted else None
         return np.concatenate([*parts, np.zeros(wanted, np.float32)])
+
+
+class SoundFile:
+    """A sound file to be read once from its beginning to its end, block by block, as fast as it is asked.
+
+    Each iterator reads the file for itself. `path`: as for `FileSource`, `AudioError` likewise. `seconds` is what the
+    file's header states, which for a damaged or streamed file may be more than is there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.sample_rate, self.channels = _probe(self.path)
+        with _open(self.path) as file:
+            self.seconds = file.frames / self.sample_rate
+
+    def blocks(self) -> Iterator[Float32]:
+        """All of it, float32 `[n, channels]`. `AudioError` where it cannot be decoded any further."""
+        position = 0
+        with _open(self.path) as file:
+            while True:
+                try:
+                    block = file.read(round(BLOCK_S * self.sample_rate), dtype="float32", always_2d=True)
+                except RuntimeError as error:
+                    at = position / self.sample_rate
+                    raise AudioError(f"{self.path} is damaged: its sound cannot be decoded after {at:.1f} s") from error
+                if not len(block):
+                    return
+                position += len(block)
+                yield block
+
+    def mono(self) -> Iterator[Float32]:
+        """All of it, the mean of its channels, `[n]`: what a show hears."""
+        return (block.mean(axis=1) for block in self.blocks())
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile carries no types

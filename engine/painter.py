@@ -1,0 +1,187 @@
+"""From sound to picture: what one frame is made of, whoever keeps the time.
+
+    sound ─► mel, level, onset ─► (at the latent rate) inversion encoder, recurrent step ─► glide ─► blend
+          ─► fields ─► generator
+
+The live player gives it the sound that is there and the time on the wall; an offline run gives it the same sound by the
+sound's own clock. The pictures are the same, for nothing in here looks at a clock but to say how long a stage took.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.audio.features import FastFeatures
+from engine.audio.mel import MelAnalyser
+from engine.bundle import Bundle
+from engine.control.registry import REGISTRY
+from engine.crossfade import Crossfade
+from engine.latents.blend import SlowLevel, blend
+from engine.latents.fields import FieldFlow
+from engine.latents.loop import LatentLoop
+from engine.runtime.session import Precision, Runtime, Session, Tensors
+from engine.slot import STAGES
+
+GRAPHS = ("generator", "mapping", "encoder", "recurrent")
+"""The graphs of a bundle that painting needs, opened."""
+LONGEST_STEP_S = 0.1
+"""The fields never flow further than this in one frame, whatever a stall took."""
+
+Float32 = NDArray[np.float32]
+
+
+class Painter:
+    """Hears sound and paints it. One thread. For each frame: `hear`, `move`, `picture`.
+
+    `sessions`: the opened `GRAPHS`. `seed`: of the noise of the recurrent step, and of where the fields begin. Nothing
+    can be painted before `go` has named a preset.
+
+    Attributes
+    ----------
+    controls : values of the continuous controls by name; the caller changes them between frames.
+    features : level and onset of what was heard.
+    latents : the encoder and recurrent loop, with what it makes of the newest sound.
+    stages_ms : how long each of `STAGES` took when it last ran.
+    stats : the same for this frame, in the order of `STAGES`; NaN for a stage that did not run.
+    """
+
+    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session], sample_rate: int, seed: int = 0) -> None:
+        manifest = bundle.manifest
+        self._sessions = {name: _Timed(session) for name, session in sessions.items()}
+        self._z_dim = manifest.z_dim
+        self._mel = MelAnalyser(sample_rate, manifest.mel)
+        self.features = FastFeatures(sample_rate)
+        self.latents = LatentLoop(bundle, self._sessions["encoder"], self._sessions["recurrent"], seed)
+        fields = manifest.fields
+        fine = [index for index, field in enumerate(fields) if field.detail]
+        velocities = np.array([field.velocity for field in fields])
+        drives = np.array([field.drive for field in fields])
+        self._flow = FieldFlow(bundle.tensors["fields"], velocities, drives)
+        # The fine fields once more at full size; equal places and equal steps keep both together.
+        self._detail = FieldFlow(bundle.tensors["detail"], velocities[fine], drives[fine])
+        places = np.random.default_rng(seed).random((len(fields), 2))
+        self._flow.seek(places)
+        self._detail.seek(places[fine])
+        self._w_avg, self._stroke = bundle.tensors["w_avg"], bundle.tensors["stroke"]
+        self._groups = manifest.latents.groups.slices()
+        self._slow_level = SlowLevel()
+        self._fade: Crossfade | None = None
+        self._moved_at: float | None = None
+        self._w_plus: Float32 = self._w_avg[np.newaxis]
+        self.controls: dict[str, Any] = {c.name: c.default for c in REGISTRY if c.continuous}
+        self.stages_ms = dict.fromkeys(STAGES, 0.0)
+        self._frame_ms: dict[str, float] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether a preset has been named."""
+        return self._fade is not None
+
+    @property
+    def mel(self) -> Float32:
+        """The newest mel window, `[1, 1, bands, columns]`."""
+        return self._mel.window()
+
+    @property
+    def runtimes(self) -> dict[str, tuple[Runtime, Precision]]:
+        """What runs each graph, and how exactly."""
+        return {name: (session.runtime, session.precision) for name, session in self._sessions.items()}
+
+    @property
+    def stats(self) -> tuple[float, ...]:
+        return tuple(self._frame_ms.get(stage, math.nan) for stage in STAGES)
+
+    def go(self, preset: Mapping[str, Any], now: float) -> None:
+        """Fade to a preset from time `now` (s) on; the first one is there at once.
+
+        `preset`: `base`, which is `{"w_plus": [L][D]}` or `{"seed": n}` for a calm landscape that the seed draws;
+        `offset`, the weighted sum of its anchors `[L][D]` or None; `fade_s`, which may be missing.
+        """
+        base = self._place(preset["base"])
+        offset = np.zeros_like(base) if preset["offset"] is None else np.array(preset["offset"], np.float32)
+        if self._fade is None:
+            self._fade = Crossfade(base, offset)
+        else:
+            self._fade.go(base, offset, float(preset.get("fade_s", 0.0)), now)
+
+    def hear(self, samples: Float32) -> None:
+        """Take in new sound, mono `[n]`, n may be 0."""
+        mono = samples * np.float32(10.0 ** (float(self.controls["sound/gain"]) / 20.0))
+        self._mel.push(mono)
+        self.features.push(mono)
+
+    def move(self, now: float) -> Float32:
+        """Take the latent and the fields to time `now` (s): float32 `[1, L, D]`, a new array. Needs a preset."""
+        assert self._fade is not None, "no preset was named"
+        passed = 0.0 if self._moved_at is None else now - self._moved_at
+        self._moved_at = now
+        self._frame_ms = {}
+        controls, features, latents = self.controls, self.features, self.latents
+        base, offset = self._fade.at(now)
+        if latents.due(now):
+            latents.step(self._mel.window(), base)
+            self._took("encoder", self._sessions["encoder"].ms)
+            self._took("recurrent", self._sessions["recurrent"].ms)
+        begun_at = time.perf_counter()
+        level, onset = features.level, features.onset
+        w_t = latents.glide(passed, float(controls["smoothing"]), base)
+        slow = self._slow_level.follow(level, passed)
+        self._w_plus = blend(base, w_t, offset, self._w_avg, self._groups, controls, level, onset, slow, self._stroke)
+        for flow in (self._flow, self._detail):
+            flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
+        self._took("blend", 1000.0 * (time.perf_counter() - begun_at))
+        return self._w_plus
+
+    def picture(self) -> NDArray[np.uint8]:
+        """Paint what `move` came to: uint8 RGBA `[H, W, 4]`, good until the next picture."""
+        begun_at = time.perf_counter()
+        fields, fraction = self._flow.sample()
+        detail, detail_fraction = self._detail.sample()
+        self._took("blend", self._frame_ms["blend"] + 1000.0 * (time.perf_counter() - begun_at))
+        generator = self._sessions["generator"]
+        feeds: dict[str, NDArray[Any]] = {
+            "w_plus": self._w_plus,
+            "fields": fields,
+            "fraction": fraction,
+            "detail": detail,
+            "detail_fraction": detail_fraction,
+        }
+        rgba: NDArray[np.uint8] = generator.run(feeds)["rgba"]
+        self._took("generator", generator.ms)
+        return rgba
+
+    def _place(self, base: Mapping[str, Any]) -> Float32:
+        """A preset's place in W+ `[L, D]`."""
+        if "w_plus" in base:
+            return np.array(base["w_plus"], np.float32)
+        z = np.random.default_rng(int(base["seed"])).standard_normal((1, self._z_dim), np.float32)
+        w: Float32 = self._sessions["mapping"].run({"z": z})["w"][0].copy()
+        return w
+
+    def _took(self, stage: str, ms: float) -> None:
+        self._frame_ms[stage] = self.stages_ms[stage] = ms
+
+
+class _Timed:
+    """A session that remembers how long its last run took."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.runtime, self.precision = session.runtime, session.precision
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self.ms = math.nan
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
+        started_at = time.perf_counter()
+        tensors = self._session.run(feeds)
+        self.ms = 1000.0 * (time.perf_counter() - started_at)
+        return tensors
+
+    def close(self) -> None:
+        self._session.close()

@@ -114,7 +114,7 @@ def test_thunder_comes_after_the_stroke_by_its_distance() -> None:
     def onset(depth: float) -> float:
         tracks = struck("thunder")
         tracks.values[:, INDEX["depth"]] = depth
-        clap = filtered(voice("thunder", tracks), band(200, 1000), RATE)
+        clap = filtered(voice("thunder", tracks), band(200, 1000, 4), RATE)
         blocks = clap.unfold(0, 320, 320).square().mean(1)
         return float((blocks > 5 * blocks[: RATE // 320].max()).nonzero()[0]) * 0.02
 
@@ -140,9 +140,9 @@ def test_scenes_lie_where_they_should_in_the_spectrum() -> None:
         return float((power * torch.linspace(0, 16_000, power.shape[0])).sum() / power.sum())
 
     heard = {scene: centroid(scene) for scene in SCENES}
-    assert max(heard[scene] for scene in ("explosion", "thunder", "underwater", "wind")) < 700
+    assert max(heard[scene] for scene in ("explosion", "thunder", "underwater", "wind")) < 1000
     assert max(heard, key=heard.__getitem__) == "rain"
-    assert 700 < heard["waterfall"] < heard["rain"]
+    assert 1000 < heard["waterfall"] < heard["rain"]
     assert heard["mud"] < heard["splash"]
 
 
@@ -156,7 +156,7 @@ def test_a_pair_holds_both_scenes() -> None:
     def share(signal: Tensor) -> float:
         return decibels(filtered(signal, low, 32_000)) - decibels(filtered(signal, high, 32_000))
 
-    assert share(sound) > share(alone) + 10
+    assert share(sound) > share(alone) + 8
     assert decibels(filtered(sound, high, 32_000)) > -70
 
 

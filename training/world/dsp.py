@@ -21,6 +21,7 @@ FLASH_JUMP = 0.3  # a larger rise between two points of the track is a new strok
 RESPONSE_POINTS = 4097
 LONG_GRAIN = 4000  # samples; longer grains are few, and are added one by one
 CONTROL_HZ = 400.0  # the rate at which slow modulation is drawn
+POOR_MICROPHONE = 1 / 6
 
 Response = Callable[[Tensor], Tensor]
 
@@ -210,20 +211,41 @@ class Take:
         shape = torch.exp(-time / fall_s[:, None]) * (1.0 - time / length_s)
         return self.scatter(starts, sizes[:, None] * shape * self.normal(starts.shape[0], time.shape[1]))
 
+    def hum(self) -> Tensor:
+        """The hum of the mains `[samples]`, of unit power: 50 or 60 Hz and overtones, the even ones strong."""
+        hertz = 50.0 if self.number(0, 1) < 0.5 else 60.0
+        order = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0])
+        sizes = torch.exp(0.5 * self.normal(8) - self.number(0.2, 0.7) * order) * torch.where(order % 2 == 0, 1.5, 1.0)
+        sizes = sizes / sizes.square().sum().mul(0.5).sqrt()
+        turns = self.uniform(8)[:, None] + order[:, None] * hertz * self.seconds(1.0)  # whole turns a second: it loops
+        second = (sizes[:, None] * torch.sin(2.0 * math.pi * turns)).sum(0)
+        return second.repeat(-(-self.samples // second.shape[0]))[: self.samples]
+
+    def room(self) -> Tensor:
+        """The impulse response `[n]` of a room: direct sound, a few early echoes, a tail whose treble dies first."""
+        fall = math.exp(self.number(math.log(0.02), math.log(0.35)))  # seconds; RT60 is 6.9 times as long
+        wet = self.number(0.0, 0.5)
+        time = self.seconds(min(6.0 * fall, 1.5))
+        bass = filtered(self.normal(time.shape[0]), band(20.0, 1500.0, 1.0), self.sample_rate)
+        treble = filtered(self.normal(time.shape[0]), band(1500.0, 16000.0, 1.0), self.sample_rate)
+        tail = bass * torch.exp(-time / fall) + treble * torch.exp(-time / (self.number(0.35, 1.0) * fall))
+        impulse = tail * (wet / tail.square().sum().sqrt())
+        echoes = (self.uniform(6, low=0.002, high=0.002 + 0.25 * fall) * self.sample_rate).long()
+        impulse.index_add_(0, echoes.clamp(max=time.shape[0] - 1), 0.4 * wet * self.normal(6).clamp(-1.5, 1.5))
+        impulse[0] += 1.0 - wet
+        return impulse
+
     def recorded(self, signal: Tensor) -> Tensor:
         """The clip as some microphone hears it in some room.
 
-        The room is exponentially falling noise below the direct sound; the microphone has a tilt of ±2 dB an octave
-        around 1 kHz, a low cut and a high cut.
+        The microphone has a tilt of ±2 dB an octave around 1 kHz, a low cut and a high cut; one in six is small and
+        poor (a telephone's, a toy's) and has lost the bass below 120-350 Hz and the treble above 4-8 kHz.
         """
-        fall = math.exp(self.number(math.log(0.02), math.log(0.30)))
-        wet = self.number(0.0, 0.45)
-        time = self.seconds(min(6.0 * fall, 1.5))
-        impulse = self.normal(time.shape[0]) * torch.exp(-time / fall)
-        impulse *= wet / impulse.square().sum().sqrt()
-        impulse[0] += 1.0 - wet
+        impulse = self.room()
         tilt = self.number(-2.0, 2.0) / 20.0 / math.log10(2.0)
-        limits = band(self.number(20.0, 90.0), self.number(9000.0, 15500.0), 1.0)
+        poor = self.number(0, 1) < POOR_MICROPHONE
+        lows, highs = ((120.0, 350.0), (4000.0, 8000.0)) if poor else ((20.0, 90.0), (9000.0, 15500.0))
+        limits = band(self.number(*lows), self.number(*highs), 1.0)
         size = fast_length(self.samples + impulse.shape[0])
         gain = sampled(
             lambda hertz: limits(hertz) * (hertz.clamp(40.0, 14000.0) / 1000.0) ** tilt, size // 2 + 1, self.sample_rate

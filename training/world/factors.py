@@ -59,6 +59,7 @@ PLACEMENT_SLICE = slice(len(AMBIENT), len(AMBIENT) + len(PLACEMENT))
 SCENE_SLICE = slice(len(AMBIENT) + len(PLACEMENT), COUNT)
 REST = -1.5  # `flash` between strokes, and of a calm landscape
 STROKE = 1.5  # `flash` at the height of a stroke
+STROKES = {"thunder": (1.6, 0.18), "explosion": (1.3, 0.7)}  # seconds from stroke to stroke, seconds each fades in
 
 
 def squash(normal: Tensor) -> Tensor:
@@ -121,42 +122,69 @@ def _wander(steps: int, rate: float, correlation_s: float, generator: torch.Gene
 
 
 def draw_tracks(
-    seconds: float, generator: torch.Generator, *, scene: int | None = None, rate: float = 30.0, calm: float = 0.1
+    seconds: float,
+    generator: torch.Generator,
+    *,
+    scene: int | None = None,
+    rate: float = 30.0,
+    calm: float = 0.1,
+    pair: float = 0.15,
 ) -> Tracks:
     """A clip's factors over time. Ambient factors drift slowly, intensity moves, strokes and eruptions strike.
 
-    `scene=None` draws one (or none, with probability `calm`); −1 asks for the calm landscape.
+    `scene=None` draws one, or none with probability `calm`; of the rest a part `pair` holds a second scene, always
+    fainter than the first. −1 asks for the calm landscape, a number for that scene alone.
     """
     steps = max(2, round(seconds * rate))
     start = draw(1, generator, calm=0.0, pair=0.0)[0]
+    other = -1
     if scene is None:
         drawn = int(torch.randint(len(SCENES), (1,), generator=generator))
         scene = -1 if float(torch.rand(1, generator=generator)) < calm else drawn
+        if scene >= 0 and float(torch.rand(1, generator=generator)) < pair:
+            other = (scene + int(torch.randint(1, len(SCENES), (1,), generator=generator))) % len(SCENES)
     values = start.repeat(steps, 1)
     for i in range(len(AMBIENT)):
         values[:, i] += 0.15 * _wander(steps, rate, 4.0, generator)
     for name in ("reach", "lean"):
         values[:, INDEX[name]] += 0.35 * _wander(steps, rate, 1.0, generator)
     values[:, SCENE_SLICE] = 0.0
+    values[:, INDEX["flash"]] = REST
     if scene >= 0:
         mean = 0.35 + 0.6 * float(torch.rand(1, generator=generator))
-        swing = 0.28 * _wander(steps, rate, 1.2, generator)
-        values[:, SCENE_SLICE.start + scene] = (mean + swing).clamp(0.12, 1.0)
-    values[:, INDEX["flash"]] = strokes(steps, rate, SCENES[scene] if scene >= 0 else "", generator)
+        leading = _intensity(mean, steps, rate, generator).clamp(min=0.12)
+        values[:, SCENE_SLICE.start + scene] = leading
+        if other >= 0:
+            share = 0.3 + 0.4 * float(torch.rand(1, generator=generator))
+            second = torch.minimum(_intensity(share * mean, steps, rate, generator).clamp(min=0.06), 0.8 * leading)
+            values[:, SCENE_SLICE.start + other] = second
+        for struck in (scene, other):  # the first that strikes has the strokes: there is one `flash`
+            if struck >= 0 and SCENES[struck] in STROKES:
+                intensity = values[:, SCENE_SLICE.start + struck]
+                values[:, INDEX["flash"]] = strokes(intensity, rate, SCENES[struck], generator)
+                break
     return Tracks(values, rate, scene)
 
 
-def strokes(steps: int, rate: float, scene: str, generator: torch.Generator) -> Tensor:
-    """The `flash` track: `REST`, up to 2 at a stroke of lightning or an eruption, with the fall-off of each."""
+def _intensity(mean: float, steps: int, rate: float, generator: torch.Generator) -> Tensor:
+    """A scene's intensity over time `[T]`, at most 1."""
+    return (mean + 0.28 * _wander(steps, rate, 1.2, generator)).clamp(max=1.0)
+
+
+def strokes(intensity: Tensor, rate: float, scene: str, generator: torch.Generator) -> Tensor:
+    """The `flash` track `[T]` of a scene in `STROKES` whose intensity is `[T]`.
+
+    `REST`, up to 2 at each stroke of lightning or eruption. The more intense, the sooner the next and the harder.
+    """
+    steps = intensity.shape[0]
     flash = torch.full((steps,), REST)
-    every, fall = {"thunder": (1.6, 0.18), "explosion": (1.3, 0.7)}.get(scene, (0.0, 0.0))
-    if not every:
-        return flash
+    every, fall = STROKES[scene]
     time = torch.arange(steps) / rate
     at = float(torch.rand(1, generator=generator)) * every
     while at < steps / rate:
-        size = 2.2 + 1.3 * float(torch.rand(1, generator=generator))
+        strength = float(intensity[int(at * rate)])
+        size = 2.1 + 0.9 * strength + 0.5 * float(torch.rand(1, generator=generator))
         since = time - at
         flash = torch.maximum(flash, REST + size * torch.where(since < 0, 0.0, torch.exp(-since.clamp(min=0) / fall)))
-        at += every * (0.4 + 1.2 * float(torch.rand(1, generator=generator)))
+        at += every * (1.6 - strength) * (0.4 + 1.2 * float(torch.rand(1, generator=generator)))
     return flash

@@ -169,37 +169,43 @@ def splash(song: Song, intensity: Tensor) -> Tensor:
     beats = 4.0 if song.beat_s < 0.6 else 2.0
     time = torch.arange(take.samples) / take.sample_rate - song.offset_s
     phase = 2.0 * math.pi * time / (beats * song.beat_s)
-    swell = (0.5 + 0.5 * phase.cos()).pow(2.0)
-    foam = (0.5 + 0.5 * (phase - 0.9).cos()).pow(3.0)
+    swell = 0.4 + 0.6 * (0.5 + 0.5 * phase.cos()).pow(2.0)
+    foam = 0.3 + 0.7 * (0.5 + 0.5 * (phase - 0.9).cos()).pow(3.0)
     wash = take.noise(tilted(250.0, 2200.0, -3.0)) * swell * 0.13 + take.noise(band(2200.0, 8000.0, 1.0)) * foam * 0.06
-    chords = song.pad(MAJOR, 2.0, 500.0 + 2200.0 * swell, 10) * (0.1 + 0.9 * swell)
-    crashes = song.thinned(song.steps(0.5), 0.2 + 0.7 * intensity)
-    crash = take.noise(band(1500.0, 9000.0, 1.0)) * take.decays(crashes, at(gain, crashes), 0.25, 0.03) * 0.16
+    chords = song.pad(MAJOR, 2.0, 500.0 + 2200.0 * swell, 10) * swell
+    crashes = song.thinned(song.steps(1.0), 0.1 + 0.8 * intensity)
+    crash = take.noise(band(1500.0, 9000.0, 1.0)) * take.decays(crashes, at(gain, crashes), 0.25, 0.03) * 0.11
     return (wash + 0.20 * chords) * gain + crash
 
 
 def mud(song: Song, intensity: Tensor) -> Tensor:
     take, gain = song.take, loudness(intensity)
-    steps = song.thinned(song.steps(4.0), 0.25 + 0.5 * intensity)
+    steps = song.thinned(song.steps(4.0), 0.35 + 0.6 * intensity)
     shape = take.decays(steps, torch.ones(steps.shape[0]), 0.11, 0.02).clamp(max=1.2)
     hertz = song.held(2.0, song.notes(8, MINOR, 0.6))
-    squelch = song.tone(hertz, 110.0 + (250.0 + 900.0 * intensity) * shape, 22, 7.0) * (0.1 + shape)
+    squelch = song.tone(hertz, 110.0 + (250.0 + 900.0 * intensity) * shape, 22, 7.0) * (0.25 + shape)
     half = song.steps(0.5)
-    drums = 0.7 * song.kick(half, at(gain, half), 0.22)
+    drums = 0.4 * song.kick(half, at(gain, half), 0.22)
     return 0.20 * torch.tanh(1.2 * squelch) * gain + drums
 
 
 def thunder(song: Song, intensity: Tensor) -> Tensor:
     take, gain = song.take, loudness(intensity)
     starts, sizes = take.strokes()
-    sizes = sizes * loudness(at(intensity, starts), 14.0)
+    sizes = sizes * loudness(at(intensity, starts), 18.0)
     gate = take.scatter(starts, sizes[:, None] * torch.ones(round(0.38 * take.sample_rate)))
-    reverb = take.noise(tilted(150.0, 6000.0, -3.0)) * gate * 0.38
-    toms = song.thinned(song.steps(4.0), 0.15 + 0.6 * intensity)
+    reverb = take.noise(tilted(150.0, 6000.0, -3.0)) * gate * 0.26
+    toms = song.thinned(song.steps(4.0), 0.35 + 0.65 * intensity)
     tuned = take.uniform(toms.shape[0], low=55.0, high=120.0)
     roll = take.rings(toms, 0.5 * at(gain, toms), tuned, torch.full((toms.shape[0],), 0.16), -0.1, 0.5)
     drone = song.pad(DARK, 0.0, 130.0 + 150.0 * intensity, 6, 2.0)
-    return reverb + song.snare(starts, 1.5 * sizes, 0.10) + song.kick(starts, sizes, 0.4) + roll + 0.18 * drone * gain
+    return (
+        reverb
+        + song.snare(starts, 1.3 * sizes, 0.10)
+        + 0.7 * song.kick(starts, sizes, 0.4)
+        + roll
+        + 0.36 * drone * gain
+    )
 
 
 def underwater(song: Song, intensity: Tensor) -> Tensor:
@@ -257,7 +263,7 @@ TRIM_DB = {
     "fire": 2.0,
     "rain": 8.0,
     "splash": 6.5,
-    "mud": 2.5,
+    "mud": 4.0,
     "thunder": -4.0,
     "underwater": 2.5,
     "waterfall": 6.5,

@@ -19,6 +19,11 @@ from training.world.factors import INDEX, SCENES, Tracks
 SAMPLE_RATE = 32_000
 LOUDNESS_RANGE_DB = 18.0  # between the faintest and the fullest intensity of one clip
 CALM_EXACT_SILENCE = 0.15  # how many clips without a scene hold nothing at all
+GAIN_DB = (-24.0, 4.0)
+FLOOR_DB = (-80.0, -55.0)
+HUM_DB = (-75.0, -50.0)
+HUMMING = 0.2  # how many clips hold the hum of the mains
+CLIPPED = 0.1  # how many clips are clipped, their peaks 3-14 dB over what the input takes
 
 
 def loudness(intensity: Tensor, range_db: float = LOUDNESS_RANGE_DB) -> Tensor:
@@ -32,23 +37,29 @@ def at(curve: Tensor, starts: Tensor) -> Tensor:
 
 
 def explosion(take: Take, intensity: Tensor) -> Tensor:
-    """Booms at the strokes of `flash` whose pitch drops, debris after each, over the deep rumble of the vent."""
+    """Bursts of short attack at the strokes of `flash` whose pitch drops, over a steady roar, gas jets and debris.
+
+    Steady roar, jets that puff several times a second and patter are what tells a volcano from thunder, which rolls.
+    """
     starts, sizes = take.strokes()
-    sizes = sizes * loudness(at(intensity, starts), 16.0)
-    rumble = take.noise(tilted(25.0, 160.0, -4.0)) * (1.0 + 0.35 * take.wander(0.07)) * loudness(intensity, 22.0) * 0.12
-    blast = take.noise(tilted(60.0, 900.0, -5.0)) * take.decays(starts, sizes, take.number(0.22, 0.4)) * 0.38
-    blast = blast + take.noise(band(300.0, 5000.0, 1.0)) * take.decays(starts, sizes, 0.05) * 0.30
-    tail = take.noise(tilted(30.0, 220.0, -3.0)) * take.decays(starts, sizes, take.number(0.7, 1.2), 0.05) * 0.22
+    gain = loudness(intensity, 18.0)
+    roar = take.noise(tilted(28.0, 420.0, -3.0)) * (1.0 + 0.08 * take.wander(0.3)) * 0.15
+    puffs = take.beats(take.number(5.0, 9.0) + 5.0 * intensity, 0.015)
+    puff = take.decays(puffs, torch.exp(0.5 * take.normal(puffs.shape[0])), 0.045, 0.012)
+    jets = take.noise(tilted(180.0, 2600.0, -3.0)) * puff * (0.3 + 0.7 * intensity) * 0.105
+    blast = take.noise(tilted(60.0, 1200.0, -4.0)) * take.decays(starts, sizes, take.number(0.14, 0.26), 0.002) * 0.44
+    blast = blast + take.noise(band(400.0, 9000.0, 1.0)) * take.decays(starts, sizes, 0.05, 0.001) * 0.62
     time = take.seconds(0.9)
     drop = 2.0 * math.pi * (38.0 * time + 75.0 * 0.09 * (1.0 - torch.exp(-time / 0.09)))
-    boom = take.scatter(starts, 0.55 * sizes[:, None] * torch.sin(drop) * torch.exp(-time / 0.28))
-    falling = take.decays(starts, sizes, 0.5, 0.12) + 0.15 * intensity
+    boom = take.scatter(starts, 0.5 * sizes[:, None] * torch.sin(drop) * torch.exp(-time / 0.22))
+    falling = take.decays(starts, sizes, 0.5, 0.12) + 0.3 * intensity
     stones = take.events((90.0 * falling * (0.4 + intensity)).clamp(max=140.0))
     count = stones.shape[0]
     size = 0.17 * at(falling, stones) * torch.exp(0.6 * take.normal(count))
     fall = take.uniform(count, low=0.003, high=0.02)
     debris = take.rings(stones, size, take.uniform(count, low=180.0, high=1400.0), fall, length_s=0.05)
-    return rumble + blast + tail + boom + debris + take.clicks(stones, 0.7 * size, 0.5 * fall)
+    debris = debris + take.clicks(stones, 0.7 * size, 0.5 * fall)
+    return (roar + jets + blast + boom + debris) * gain
 
 
 def fire(take: Take, intensity: Tensor) -> Tensor:
@@ -104,20 +115,20 @@ def splash(take: Take, intensity: Tensor) -> Tensor:
     period = take.number(1.4, 2.8)
     phase = torch.cumsum((1.0 + 0.3 * take.wander(1.0)).clamp(min=0.3) / period, 0) / take.sample_rate
     phase = 2.0 * math.pi * (phase + take.number(0, 1))
-    swell = (0.5 + 0.5 * phase.cos()).pow(2.5)
-    foam = (0.5 + 0.5 * (phase - 0.9).cos()).pow(4.0)
-    wash = take.noise(tilted(180.0, 2400.0, -3.0)) * (0.03 + swell) * 0.11 * gain
-    wash = wash + take.noise(band(2200.0, 8000.0, 1.0)) * (0.02 + foam) * 0.05 * gain
-    slaps = take.events((0.8 + 4.0 * intensity) * (intensity > 0.01))
+    swell = 0.45 + 0.55 * (0.5 + 0.5 * phase.cos()).pow(2.0)  # the next wave comes before the last has run out
+    foam = 0.35 + 0.65 * (0.5 + 0.5 * (phase - 0.9).cos()).pow(3.0)
+    wash = take.noise(tilted(180.0, 2400.0, -3.0)) * swell * 0.12 * gain
+    wash = wash + take.noise(band(2200.0, 8000.0, 1.0)) * foam * 0.04 * gain
+    slaps = take.events((1.5 + 7.0 * intensity) * (intensity > 0.01))
     size = at(gain, slaps) * torch.exp(0.4 * take.normal(slaps.shape[0]))
-    body = take.noise(tilted(250.0, 3500.0, -2.0)) * take.decays(slaps, size, 0.09, 0.012) * 0.30
-    spray = take.noise(band(2500.0, 10000.0, 1.0)) * take.decays(slaps, size, 0.16, 0.03) * 0.12
+    body = take.noise(tilted(250.0, 3500.0, -2.0)) * take.decays(slaps, size, 0.09, 0.006) * 0.20
+    spray = take.noise(band(2500.0, 10000.0, 1.0)) * take.decays(slaps, size, 0.16, 0.02) * 0.09
     trail = take.decays(slaps, size, 0.22, 0.06)
     bubbles = take.events((60.0 * trail).clamp(max=100.0))
     count = bubbles.shape[0]
     ring = take.rings(
         bubbles,
-        0.20 * at(trail, bubbles) * torch.exp(0.4 * take.normal(count)),
+        0.18 * at(trail, bubbles) * torch.exp(0.4 * take.normal(count)),
         take.uniform(count, low=500.0, high=2200.0),
         take.uniform(count, low=0.005, high=0.02),
         rise=0.25,
@@ -164,26 +175,34 @@ def mud(take: Take, intensity: Tensor) -> Tensor:
 
 
 def thunder(take: Take, intensity: Tensor) -> Tensor:
-    """A tearing crack after each stroke, later and duller with distance, a rumble that rolls on, rain far behind."""
+    """A crack after each stroke, later and duller with distance, then claps that roll on and on; a storm behind.
+
+    Near by the crack is a snap over all pitches with a ragged tear behind it; the rumble darkens while it falls.
+    Nothing in it is steady but the rain of the storm.
+    """
     starts, sizes = take.strokes()
+    gain = loudness(intensity, 24.0)
     far = at(take.factor("depth"), starts)
-    sizes = sizes * loudness(at(intensity, starts), 16.0)
     starts = starts + ((0.05 + 0.75 * far) * take.sample_rate).long()
     keep = starts < take.samples
     starts, sizes, far = starts[keep], sizes[keep], far[keep]
+    count = starts.shape[0]
     near = sizes * (1.0 - far).square()
-    tears = (starts[:, None] + (take.uniform(starts.shape[0], 6) * 0.22 * take.sample_rate).long()).flatten()
-    tear_sizes = (near[:, None] * torch.exp(-3.0 * torch.rand(starts.shape[0], 6, generator=take.generator))).flatten()
-    crack = take.noise(band(900.0, 7000.0, 1.0)) * take.decays(tears, tear_sizes, 0.035, 0.001) * 0.75
-    clap = take.noise(tilted(120.0, 1600.0, -3.0)) * take.decays(starts, sizes * (1.1 - far), 0.20, 0.008) * 0.42
-    roll = (1.0 + 0.65 * take.wander(0.07)).clamp(min=0.05)
-    claps = take.decays(starts, sizes * (1.1 - far), 0.35, 0.02)
-    tearing = take.noise(band(500.0, 3500.0, 1.0)) * roll.square() * claps * 0.12
-    echo = take.noise(tilted(50.0, 500.0, -4.0)) * roll * take.decays(starts, sizes, take.number(0.6, 1.0), 0.06) * 0.30
-    deep = take.noise(tilted(28.0, 140.0, -3.0)) * roll * take.decays(starts, sizes, take.number(1.4, 2.4), 0.15) * 0.22
-    rolling = take.noise(tilted(35.0, 170.0, -3.0)) * roll.square() * loudness(intensity, 22.0) * 0.06
-    shower = take.noise(tilted(1800.0, 9000.0, -2.0)) * loudness(intensity, 12.0) * 0.022
-    return crack + clap + tearing + echo + deep + rolling + shower
+    snap = take.noise(band(250.0, 11000.0, 1.0)) * take.decays(starts, near, 0.03, 0.001) * 1.7
+    tears = (starts[:, None] + (take.uniform(count, 8).square() * 0.45 * take.sample_rate).long()).flatten()
+    tear_sizes = (near[:, None] * torch.exp(-2.5 * take.uniform(count, 8))).flatten()
+    tear = take.noise(band(700.0, 7000.0, 1.0)) * take.decays(tears, tear_sizes, 0.03, 0.002) * 0.35
+    clap = take.noise(tilted(90.0, 1600.0, -3.0)) * take.decays(starts, sizes * (1.2 - 0.5 * far), 0.22, 0.006) * 0.24
+    # The far ends of the channel are heard later: claps that roll in for seconds.
+    later = (starts[:, None] + ((0.3 + 2.2 * take.uniform(count, 5)) * take.sample_rate).long()).flatten()
+    later_sizes = (sizes[:, None] * (0.25 + 0.75 * take.uniform(count, 5))).flatten()
+    claps = take.noise(tilted(45.0, 420.0, -3.0)) * take.decays(later, later_sizes, 0.25, 0.10) * 0.11
+    roll = (1.0 + 0.6 * take.wander(0.12)).clamp(min=0.1)
+    echo = take.noise(tilted(50.0, 500.0, -4.0)) * roll * take.decays(starts, sizes, take.number(0.6, 1.0), 0.03) * 0.18
+    deep = take.noise(tilted(26.0, 140.0, -3.0)) * roll * take.decays(starts, sizes, take.number(1.6, 2.6), 0.15) * 0.11
+    rolling = take.noise(tilted(26.0, 95.0, -5.0, 4.0)) * (1.0 + 0.4 * take.wander(0.12)).clamp(min=0.1) * 0.42
+    shower = take.noise(tilted(1400.0, 7000.0, -4.0)) * 0.022
+    return (snap + tear + clap + claps + echo + deep + rolling + shower) * gain
 
 
 def underwater(take: Take, intensity: Tensor) -> Tensor:
@@ -191,9 +210,9 @@ def underwater(take: Take, intensity: Tensor) -> Tensor:
     reach = take.factor("reach")
     depth = take.factor("depth")
     gain = loudness(intensity)
-    muffle = take.noise(tilted(30.0, 260.0, -4.0)) * (1.0 + 0.25 * take.wander(0.5)) * loudness(intensity, 10.0) * 0.06
+    muffle = take.noise(tilted(30.0, 260.0, -4.0)) * (1.0 + 0.15 * take.wander(0.5)) * loudness(intensity, 14.0) * 0.075
     current = take.resonance(190.0 + 60.0 * take.wander(0.8), 70.0) * loudness(intensity, 10.0) * 0.025
-    streams = torch.exp(0.9 * take.wander(0.15) - 0.4)
+    streams = torch.exp(0.6 * take.wander(0.15) - 0.18)
     bubbles = take.events((3.0 + 55.0 * intensity * (0.4 + reach)) * streams * (intensity > 0.01))
     count = bubbles.shape[0]
     pitch = (620.0 - 250.0 * at(depth, bubbles)) * torch.exp(0.45 * take.normal(count))
@@ -253,9 +272,9 @@ TRIM_DB = {
     "explosion": -4.0,
     "fire": 3.0,
     "rain": 8.5,
-    "splash": -2.5,
+    "splash": -4.0,
     "mud": -3.5,
-    "thunder": -4.0,
+    "thunder": -6.0,
     "underwater": 1.0,
     "waterfall": 5.5,
     "wind": 4.0,
@@ -268,19 +287,28 @@ def present(take: Take) -> list[str]:
 
 
 def calm(take: Take) -> Tensor:
-    """A quiet room, −60 to −75 dBFS, now and then exactly nothing."""
+    """A quiet room, −60 to −75 dBFS, now and then with a hum in it, now and then exactly nothing."""
     if take.number(0, 1) < CALM_EXACT_SILENCE:
         return torch.zeros(take.samples)
     level = 10.0 ** (take.number(-75.0, -60.0) / 20.0)
-    return level * take.noise(tilted(40.0, 8000.0, take.number(-5.0, 0.0)))
+    room = take.noise(tilted(40.0, 8000.0, take.number(-5.0, 0.0)))
+    if take.number(0, 1) < HUMMING:
+        share = take.number(0.1, 0.8)
+        room = math.sqrt(1.0 - share) * room + math.sqrt(share) * take.hum()
+    return level * room
 
 
 def record(take: Take, dry: Tensor) -> Tensor:
-    """What a microphone in some room makes of the voices: reverb, colour, overall level, noise floor, no overs."""
+    """What a microphone in some room makes of the voices: reverb, colour, clipping, level, noise floor, hum."""
     wet = take.recorded(dry)
-    gain = 10.0 ** (take.number(-24.0, 4.0) / 20.0)
-    floor = 10.0 ** (take.number(-80.0, -60.0) / 20.0) * take.noise(tilted(40.0, 12000.0, take.number(-4.0, 0.0)))
-    return soft_limit(gain * wet + floor)
+    if take.number(0, 1) < CLIPPED:  # an input turned up too far, and down again behind it
+        ceiling = float(wet.abs().max()) * 10.0 ** (take.number(-14.0, -3.0) / 20.0)
+        wet = wet.clamp(-ceiling, ceiling)
+    gain = 10.0 ** (take.number(*GAIN_DB) / 20.0)
+    noise = 10.0 ** (take.number(*FLOOR_DB) / 20.0) * take.noise(tilted(40.0, 12000.0, take.number(-4.0, 0.0)))
+    if take.number(0, 1) < HUMMING:
+        noise = noise + 10.0 ** (take.number(*HUM_DB) / 20.0) * take.hum()
+    return soft_limit(gain * wet + noise)
 
 
 def synthesise(tracks: Tracks, generator: torch.Generator, sample_rate: int = SAMPLE_RATE) -> Tensor:

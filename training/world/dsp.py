@@ -21,7 +21,7 @@ FLASH_JUMP = 0.3  # a larger rise between two points of the track is a new strok
 RESPONSE_POINTS = 4097
 LONG_GRAIN = 4000  # samples; longer grains are few, and are added one by one
 CONTROL_HZ = 400.0  # the rate at which slow modulation is drawn
-POOR_MICROPHONE = 1 / 6
+POOR_MICROPHONE = 1 / 8
 
 Response = Callable[[Tensor], Tensor]
 
@@ -238,13 +238,13 @@ class Take:
     def recorded(self, signal: Tensor) -> Tensor:
         """The clip as some microphone hears it in some room.
 
-        The microphone has a tilt of ±2 dB an octave around 1 kHz, a low cut and a high cut; one in six is small and
-        poor (a telephone's, a toy's) and has lost the bass below 120-350 Hz and the treble above 4-8 kHz.
+        The microphone has a tilt of ±2 dB an octave around 1 kHz, a low cut and a high cut; one in eight is small and
+        poor (a telephone's, a toy's) and has lost the bass below 100-250 Hz and the treble above 4-8 kHz.
         """
         impulse = self.room()
         tilt = self.number(-2.0, 2.0) / 20.0 / math.log10(2.0)
         poor = self.number(0, 1) < POOR_MICROPHONE
-        lows, highs = ((120.0, 350.0), (4000.0, 8000.0)) if poor else ((20.0, 90.0), (9000.0, 15500.0))
+        lows, highs = ((100.0, 250.0), (5000.0, 8000.0)) if poor else ((20.0, 90.0), (9000.0, 15500.0))
         limits = band(self.number(*lows), self.number(*highs), 1.0)
         size = fast_length(self.samples + impulse.shape[0])
         gain = sampled(

@@ -43,10 +43,10 @@ def explosion(take: Take, intensity: Tensor) -> Tensor:
     """
     starts, sizes = take.strokes()
     gain = loudness(intensity, 18.0)
-    roar = take.noise(tilted(28.0, 420.0, -3.0)) * (1.0 + 0.08 * take.wander(0.3)) * 0.15
+    roar = take.noise(tilted(28.0, 420.0, -3.0)) * (1.0 + 0.08 * take.wander(0.3)) * 0.13
     puffs = take.beats(take.number(5.0, 9.0) + 5.0 * intensity, 0.015)
     puff = take.decays(puffs, torch.exp(0.5 * take.normal(puffs.shape[0])), 0.045, 0.012)
-    jets = take.noise(tilted(180.0, 2600.0, -3.0)) * puff * (0.3 + 0.7 * intensity) * 0.105
+    jets = take.noise(tilted(180.0, 2600.0, -3.0)) * puff * (0.5 + 0.5 * intensity) * 0.13
     blast = take.noise(tilted(60.0, 1200.0, -4.0)) * take.decays(starts, sizes, take.number(0.14, 0.26), 0.002) * 0.44
     blast = blast + take.noise(band(400.0, 9000.0, 1.0)) * take.decays(starts, sizes, 0.05, 0.001) * 0.62
     time = take.seconds(0.9)
@@ -181,7 +181,7 @@ def thunder(take: Take, intensity: Tensor) -> Tensor:
     Nothing in it is steady but the rain of the storm.
     """
     starts, sizes = take.strokes()
-    gain = loudness(intensity, 24.0)
+    gain = loudness(intensity, 28.0)
     far = at(take.factor("depth"), starts)
     starts = starts + ((0.05 + 0.75 * far) * take.sample_rate).long()
     keep = starts < take.samples
@@ -200,8 +200,8 @@ def thunder(take: Take, intensity: Tensor) -> Tensor:
     roll = (1.0 + 0.6 * take.wander(0.12)).clamp(min=0.1)
     echo = take.noise(tilted(50.0, 500.0, -4.0)) * roll * take.decays(starts, sizes, take.number(0.6, 1.0), 0.03) * 0.18
     deep = take.noise(tilted(26.0, 140.0, -3.0)) * roll * take.decays(starts, sizes, take.number(1.6, 2.6), 0.15) * 0.11
-    rolling = take.noise(tilted(26.0, 95.0, -5.0, 4.0)) * (1.0 + 0.4 * take.wander(0.12)).clamp(min=0.1) * 0.42
-    shower = take.noise(tilted(1400.0, 7000.0, -4.0)) * 0.022
+    rolling = take.noise(tilted(26.0, 95.0, -5.0, 4.0)) * (1.0 + 0.6 * take.wander(0.14)).clamp(min=0.1) * 0.38
+    shower = take.noise(tilted(1400.0, 7000.0, -4.0)) * 0.035
     return (snap + tear + clap + claps + echo + deep + rolling + shower) * gain
 
 

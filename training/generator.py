@@ -22,7 +22,7 @@ from training.world import factors
 from training.world import fields as textures
 from training.world.picture import render
 
-LEARNING_RATE = 5e-3
+LEARNING_RATE, PLACES_RATE = 5e-3, 2e-4
 FLOOR = 0.05  # the cosine ends at this share of the start
 EMA_DECAY = 0.998
 SAVE_EVERY_S = 90.0
@@ -35,7 +35,7 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     torch.manual_seed(scale.seed)
     generator = Generator(scale.generator).to(memory_format=torch.channels_last)
     place(generator)
-    optimiser = torch.optim.Adam(generator.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
+    optimiser = optimiser_of(generator)
     ema = Ema(generator, EMA_DECAY)
     done = 0
     if state := run.restore("generator", generator=generator, optimiser=optimiser):
@@ -66,55 +66,83 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     return settle(generator, scale)
 
 
-# Where the world puts things (training.world.picture), in the generator's coordinates −1..1: bias, and slopes by
-# factor, which enters W as a uniform number of unit variance. Rows first: the top of the event, the horizon, the sun,
-# the horizon softly, ridge, hills, trees. Columns: the event, the event broadly, the sun, a bolt's branch, a plume.
-Known = tuple[int, str, float, dict[str, float], str]
+# Where the world puts things (training.world.picture), in the generator's coordinates −1..1. Each line: which place,
+# what of it, by which field or column, the bias, and the slope for each component of W: a factor as a uniform number of
+# unit variance, a scene's intensity, or "+scene" for whether it is there.
+# Rows: the top of a fall, horizon, sun, foot of a fall, ridge, hills, trees, crest of a wave, volcano, sea bed.
+# Columns: a bolt, the event, the sun, a bolt's branch, a plume.
+Known = tuple[int, str, str | int, float, dict[str, float]]
+HORIZON = {"horizon": 0.15, "mud": -0.46, "splash": -0.25}
 KNOWN_ROWS: tuple[Known, ...] = (
-    (0, "at", 0.25, {"reach": -0.15}, ""),
-    (0, "size", -0.8, {}, ""),
-    (1, "at", 0.10, {"horizon": 0.15}, ""),
-    (1, "size", -3.5, {}, ""),
-    (2, "at", -0.34, {"time_of_day": -0.304}, ""),
-    (2, "size", -2.5, {}, ""),
-    (3, "at", 0.10, {"horizon": 0.15}, ""),
-    (3, "size", -1.2, {}, ""),
-    (4, "at", -0.05, {"horizon": 0.15, "ridge": -0.07}, ""),
-    (4, "bend", -0.30, {"ridge": -0.14}, "ridge"),
-    (4, "size", -4.0, {}, ""),
-    (5, "at", 0.03, {"horizon": 0.15, "hills": -0.035}, ""),
-    (5, "bend", -0.14, {"hills": -0.07}, "hills"),
-    (5, "size", -4.0, {}, ""),
-    (6, "at", 0.03, {"horizon": 0.15, "trees": -0.0375}, ""),
-    (6, "bend", -0.17, {"trees": -0.075}, "trees"),
-    (6, "size", -4.0, {}, ""),
+    (0, "at", 0, -0.60, {"reach": -0.058}),
+    (0, "bend", "hills", 0.20, {}),
+    (0, "size", 0, -4.0, {}),
+    (1, "at", 0, 0.10, HORIZON),
+    (1, "size", 0, -4.0, {}),
+    (2, "at", 0, -0.34, {"time_of_day": -0.304, "horizon": 0.09}),
+    (2, "size", 0, -2.5, {}),
+    (3, "at", 0, 0.54, HORIZON),
+    (3, "size", 0, -2.5, {}),
+    (4, "at", 0, -0.05, {**HORIZON, "ridge": -0.07}),
+    (4, "bend", "ridge", -0.30, {"ridge": -0.14}),
+    (4, "size", 0, -4.5, {}),
+    (5, "at", 0, 0.03, {**HORIZON, "hills": -0.035}),
+    (5, "bend", "hills", -0.14, {"hills": -0.07}),
+    (5, "size", 0, -4.5, {}),
+    (6, "at", 0, 0.03, {**HORIZON, "trees": -0.0375}),
+    (6, "bend", "trees", -0.17, {"trees": -0.075}),
+    (6, "size", 0, -4.5, {}),
+    (7, "at", 0, 0.55, {}),
+    (7, "bend", "hills", -0.20, {}),
+    (7, "bend", "trees", -0.10, {}),
+    (7, "lift", 1, -0.12, {"splash": -0.80}),
+    (7, "size", 0, -4.0, {}),
+    (8, "at", 0, 0.14, HORIZON),
+    (8, "lift", 0, 0.0, {"+explosion": -0.50}),
+    (8, "size", 0, -4.0, {}),
+    (9, "at", 0, 0.77, {}),
+    (9, "bend", "hills", -0.18, {"depth": 0.035}),
+    (9, "size", 0, -3.0, {}),
 )
 KNOWN_COLUMNS: tuple[Known, ...] = (
-    (0, "at", 0.0, {"event_x": 0.416}, ""),
-    (0, "bend", 0.0, {"thunder": 0.37}, "wander"),
-    (0, "size", -3.5, {}, ""),
-    (1, "at", 0.0, {"event_x": 0.416}, ""),
-    (1, "size", -1.4, {}, ""),
-    (2, "at", 0.0, {"sun_x": 0.462}, ""),
-    (2, "size", -3.1, {}, ""),
-    (3, "at", 0.0, {"event_x": 0.416, "lean": 0.187}, ""),
-    (3, "bend", 0.0, {"thunder": 0.37}, "wander"),
-    (3, "shear", 0.0, {"lean": 0.26}, ""),
-    (3, "size", -4.0, {}, ""),
-    (4, "at", 0.0, {"event_x": 0.416, "lean": -0.03}, ""),
-    (4, "shear", 0.0, {"lean": -0.16}, ""),
-    (4, "size", -1.8, {}, ""),
+    (0, "at", 0, 0.0, {"event_x": 0.416}),
+    (0, "bend", "wander", 0.0, {"+thunder": 0.37}),
+    (0, "spread", 0, -1.8, {}),
+    (0, "size", 0, -4.3, {}),
+    (1, "at", 0, 0.0, {"event_x": 0.416}),
+    (1, "spread", 0, -1.1, {}),
+    (1, "size", 0, -1.4, {}),
+    (2, "at", 0, 0.0, {"sun_x": 0.462}),
+    (2, "size", 0, -3.1, {}),
+    (3, "at", 0, 0.0, {"event_x": 0.416, "lean": 0.187}),
+    (3, "bend", "wander", 0.0, {"+thunder": 0.37}),
+    (3, "shear", 0, 0.0, {"lean": 0.26}),
+    (3, "size", 0, -4.5, {}),
+    (4, "at", 0, 0.0, {"event_x": 0.416, "lean": -0.03}),
+    (4, "shear", 0, 0.0, {"lean": -0.16}),
+    (4, "size", 0, -1.8, {}),
 )
 
 
 def place(generator: Generator) -> None:
-    """Start places where the world has things: left alone, a network takes long to find them."""
-    places = generator.places
+    """Start places where the world has things: left alone, a network does not find them."""
+    places, index = generator.places, dict(factors.INDEX)
+    index |= {f"+{name}": factors.COUNT + i for i, name in enumerate(factors.SCENES)}
     for known, first, count in ((KNOWN_ROWS, 0, places.rows), (KNOWN_COLUMNS, places.rows, places.columns)):
-        for index, what, bias, slopes, field in known:
-            if index < count:
-                weights = {factors.INDEX[name]: slope for name, slope in slopes.items()}
-                places.know(first + index, what, bias, weights, textures.INDEX[field] if field else 0)
+        for number, what, by, bias, slopes in known:
+            if number < count:
+                weights = {index[name]: slope for name, slope in slopes.items()}
+                places.know(first + number, what, bias, weights, textures.INDEX[by] if isinstance(by, str) else by)
+
+
+def optimiser_of(generator: Generator) -> torch.optim.Adam:
+    """Adam. Places learn slowly: at the rate of the rest each step would throw every edge about by many pixels."""
+    slow = {id(p) for p in generator.places.parameters()}
+    groups = [
+        {"params": [p for p in generator.parameters() if id(p) not in slow], "base": LEARNING_RATE},
+        {"params": list(generator.places.parameters()), "base": PLACES_RATE},
+    ]
+    return torch.optim.Adam(groups, lr=LEARNING_RATE, betas=(0.9, 0.99))
 
 
 def save_early(run: Run, ema: Ema) -> None:
@@ -158,7 +186,7 @@ def _phase(
     for step in steps:
         rate = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / total))
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * rate * min(1.0, (step + 1) / 100)
+            group["lr"] = group["base"] * rate * min(1.0, (step + 1) / 100)
         vectors, fields, real = pictures.step(step - first)
         fields = fields.contiguous(memory_format=torch.channels_last)
         part = quarter(generator, scale.seed, step) if phase.quarters else None
@@ -211,7 +239,7 @@ def _adversarial(
     critic_optimiser = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.0, 0.99))
     run.restore("generator-critic", critic=critic, optimiser=critic_optimiser)
     for group in optimiser.param_groups:
-        group["lr"] = LEARNING_RATE * FLOOR
+        group["lr"] = group["base"] * FLOOR
     for step in tqdm(range(start, scale.adversarial_steps), desc="adversarial", disable=not progress):
         vectors, fields, real = pictures.step(step)
         fake = generator(generator.broadcast(generator.mapping(vectors)), fields, phase.depth)

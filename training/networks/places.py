@@ -45,10 +45,10 @@ class Places(nn.Module):
         count = rows + columns
         self.sizes = (count, count, count * fields, rows * columns, columns, columns)
         self.affine = nn.Linear(dim, sum(self.sizes))
-        nn.init.normal_(self.affine.weight, std=0.05 / math.sqrt(dim))
+        nn.init.normal_(self.affine.weight, std=0.01 / math.sqrt(dim))
         nn.init.zeros_(self.affine.bias)
         self.curve = nn.Sequential(nn.Linear(dim, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, sum(self.sizes)))
-        nn.init.normal_(self.curve[2].weight, std=0.02 / math.sqrt(hidden))
+        nn.init.normal_(self.curve[2].weight, std=0.005 / math.sqrt(hidden))
         nn.init.zeros_(self.curve[2].bias)
         with torch.no_grad():
             at, size, _, _, spread, _ = self.affine.bias.split(self.sizes)
@@ -67,13 +67,19 @@ class Places(nn.Module):
         return Placed(at, size, bend, lift, spread, shear)
 
     @torch.no_grad()
-    def know(self, place: int, what: str, bias: float, weights: dict[int, float], field: int = 0) -> None:
+    def know(self, place: int, what: str, bias: float, weights: dict[int, float], by: int = 0) -> None:
         """Write into the affine map that `what` of a place is `bias` plus `weights` times components of `w`.
 
-        `place` counts the rows, then the columns; `field` says by which one it is bent.
+        `place` counts the rows, then the columns; `by` is the field that bends it, or the column that lifts it.
         """
         part = ("at", "size", "bend", "lift", "spread", "shear").index(what)
-        within = {"bend": place * self.fields + field, "shear": place - self.rows}.get(what, place)
+        column = place - self.rows
+        within = {
+            "bend": place * self.fields + by,
+            "lift": place * self.columns + by,
+            "spread": column,
+            "shear": column,
+        }.get(what, place)
         entry = sum(self.sizes[:part]) + within
         self.affine.weight[entry] = 0.0
         self.affine.bias[entry] = bias

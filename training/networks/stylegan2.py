@@ -39,7 +39,7 @@ class GeneratorConfig:
     detail: tuple[int, ...] = (4, 6, 7, 8, 9, 10, 11, 13)  # fields that the head sees at full size
     factors: int = 26
     normals: int = 17  # how many of the factors are standard normal
-    rows: int = 8  # placed edges, and how many placed columns
+    rows: int = 10  # placed edges, and how many placed columns
     columns: int = 5
     mapping: int = 128
 
@@ -54,42 +54,48 @@ class GeneratorConfig:
 
     @property
     def groups(self) -> dict[str, tuple[int, int]]:
-        """Coarse, mid and fine layers: 0-2, 3-5, the rest (the paper's Fig. 5); a third each where layers are few."""
-        coarse, mid = min(3, self.layers // 3), min(6, 2 * self.layers // 3)
-        return {"coarse": (0, coarse), "mid": (coarse, mid), "fine": (mid, self.layers)}
+        """Coarse, mid and fine layers."""
+        return latent_groups(self.layers)
 
     @property
     def size(self) -> tuple[int, int]:
         return (self.grids[-1][0] * 2, self.grids[-1][1] * 2)
 
 
+def latent_groups(layers: int) -> dict[str, tuple[int, int]]:
+    """Coarse, mid and fine layers: 0-2, 3-5, the rest (the paper's Fig. 5); a third each where layers are few."""
+    coarse, mid = min(3, layers // 3), min(6, 2 * layers // 3)
+    return {"coarse": (0, coarse), "mid": (coarse, mid), "fine": (mid, layers)}
+
+
 class Mapping(nn.Module):
-    """Factors `[B, factors]` → `w [B, D]`: a linear map, so that directions add, plus a small perceptron's correction.
+    """Factors `[B, factors]` → `w [B, D]`: the factors themselves, whether each scene is there, and what is learned.
 
     The first `normals` factors are standard normal; they enter through the normal distribution function, as the world
-    reads them, scaled to unit variance. The linear part starts as the identity: each factor has its own axis in W.
+    reads them, scaled to unit variance. So each factor has an axis of its own in W, directions add, and what is known
+    of the world (`training.generator.place`) can be said in terms of w. The rest of `w` is a perceptron's.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.normals = config.normals
-        self.linear = nn.Linear(config.factors, config.dim)
-        with torch.no_grad():
-            self.linear.weight.mul_(0.5)
-            self.linear.weight[: config.factors] = torch.eye(config.factors)
-            self.linear.bias.zero_()
+        known = 2 * config.factors - config.normals
         self.bend = nn.Sequential(
             nn.Linear(config.factors, config.mapping),
             nn.LeakyReLU(0.2),
             nn.Linear(config.mapping, config.mapping),
             nn.LeakyReLU(0.2),
-            nn.Linear(config.mapping, config.dim),
+            nn.Linear(config.mapping, config.dim - known),
         )
+        with torch.no_grad():
+            self.bend[4].weight.mul_(3.0)
 
     def forward(self, factors: Tensor) -> Tensor:
         uniform = math.sqrt(3.0) * torch.erf(factors[:, : self.normals] * math.sqrt(0.5))
-        factors = torch.cat([uniform, factors[:, self.normals :]], 1)
-        return self.linear(factors) + self.bend(factors)
+        scenes = factors[:, self.normals :]
+        there = ((scenes - 0.02) / 0.23).clamp(0, 1)
+        factors = torch.cat([uniform, scenes], 1)
+        return torch.cat([factors, there * there * (3 - 2 * there), self.bend(factors)], 1)
 
 
 class ModulatedConv(nn.Module):

@@ -64,6 +64,33 @@ def test_tracks_hold_one_scene(scene: int) -> None:
     assert bool((tracks.values[:, INDEX["flash"]] > REST + 1.0).any()) is strikes
 
 
+def test_some_clips_hold_a_second_fainter_scene() -> None:
+    clips = [factors.draw_tracks(2.0, seeded(i), calm=0.1, pair=0.3) for i in range(200)]
+    pairs = [clip for clip in clips if int((clip.values[:, SCENE_SLICE] > 0).any(0).sum()) == 2]
+    assert len(pairs) / 200 == pytest.approx(0.9 * 0.3, abs=0.07)
+    for clip in pairs:
+        scenes = clip.values[:, SCENE_SLICE]
+        leading = scenes[:, clip.scene]
+        second = scenes.sum(1) - leading
+        assert (second > 0).all()
+        assert (second <= 0.8 * leading + 1e-6).all()
+    strikes = {clip for clip in clips if any(clip.values[:, INDEX[name]].max() > 0 for name in factors.STROKES)}
+    assert {clip for clip in clips if clip.values[:, INDEX["flash"]].max() > REST} <= strikes
+    struck = [c for c in pairs if SCENES[c.scene] not in factors.STROKES and c in strikes]
+    assert struck, "a second scene strikes too"
+    assert sum(bool((c.values[:, INDEX["flash"]] > REST + 1.0).any()) for c in struck) > len(struck) // 2
+    alone = [factors.draw_tracks(1.0, seeded(i), scene=2, pair=1.0) for i in range(5)]
+    assert all(int((clip.values[:, SCENE_SLICE] > 0).any(0).sum()) == 1 for clip in alone)
+
+
+def test_the_stronger_a_storm_the_more_strokes() -> None:
+    def count(intensity: float) -> int:
+        track = factors.strokes(torch.full((3000,), intensity), 30.0, "thunder", seeded(1))
+        return int((track.diff() > 0.5).sum())
+
+    assert count(0.95) > 1.3 * count(0.2)
+
+
 def test_tracks_are_a_function_of_the_seed_and_move_smoothly() -> None:
     one, two = (factors.draw_tracks(2.0, seeded(9), scene=2) for _ in range(2))
     assert torch.equal(one.values, two.values)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.audio.features import FastFeatures
 from training.world.demo import demo_soundscape
 from training.world.dsp import Take, band, filtered, soft_limit
 from training.world.factors import COUNT, INDEX, SCENES, Tracks, draw_tracks
@@ -102,6 +103,65 @@ def test_intensity_moves_within_a_clip() -> None:
     tracks.values[60:, INDEX["rain"]] = 1.0
     sound = voice("rain", tracks)
     assert decibels(sound[RATE * 5 // 2 :]) - decibels(sound[: RATE * 3 // 2]) > 10
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    a, b = (x.argsort().argsort().double() for x in (a, b))
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("make", [synthesise, synthesise_music])
+def test_loudness_follows_intensity_within_clips(make, scene: str) -> None:
+    """Spearman of level and intensity over 0.6 s, the median of clips, through room and microphone."""
+    found = []
+    for seed in range(3):
+        generator = seeded(seed)
+        tracks = draw_tracks(8.0, generator, scene=SCENES.index(scene))
+        level = make(tracks, generator, RATE).square().unfold(0, RATE * 6 // 10, RATE // 10).mean(1)
+        intensity = tracks.values[:, INDEX[scene]].unfold(0, 18, 3).mean(1)
+        found.append(rank_correlation(level, intensity[: len(level)]))
+    assert sorted(found)[1] > 0.5
+
+
+def test_near_thunder_is_an_onset_and_far_thunder_hardly() -> None:
+    def onset(depth: float) -> float:
+        heard = []
+        for seed in range(3):
+            tracks = struck("thunder")
+            tracks.values[:, INDEX["depth"]] = depth
+            features, envelope = FastFeatures(32_000), []
+            for block in synthesise(tracks, seeded(seed), 32_000).split(320):
+                features.push(block.numpy())
+                envelope.append(features.onset)
+            heard.append(max(envelope[50:]))  # past the first half second, where the sound begins
+        return sorted(heard)[1]
+
+    assert onset(-2.0) > 0.6
+    assert onset(2.0) < 0.5
+
+
+def test_a_hum_is_mains_and_overtones() -> None:
+    take = Take(still("fire", 0.5, 2.0), seeded(4), RATE)
+    hum = take.hum()
+    power = torch.fft.rfft(hum).abs().square()
+    hertz = torch.arange(len(power)) / 2
+    mains = 50.0 if float(power[(hertz % 50 == 0) & (hertz % 60 > 0)].sum()) > 0.1 * float(power.sum()) else 60.0
+    assert float(power[hertz % mains == 0].sum()) == pytest.approx(float(power.sum()), rel=1e-3)
+    assert float(hum.square().mean()) == pytest.approx(1.0, rel=0.01)
+
+
+def test_rooms_differ_and_their_treble_dies_first() -> None:
+    rooms = [Take(still("fire", 0.5, 2.0), seeded(i), RATE).room() for i in range(12)]
+    assert len({len(room) for room in rooms}) == 12
+    assert max(len(room) for room in rooms) > 4 * min(len(room) for room in rooms)
+    hall = max(rooms, key=len)
+    late = hall[len(hall) // 4 :]
+
+    def tilt(part: Tensor) -> float:
+        return decibels(filtered(part, band(2500, 7000), RATE)) - decibels(filtered(part, band(60, 800), RATE))
+
+    assert tilt(late) < tilt(hall[1 : len(hall) // 8]) - 1.0
 
 
 def test_explosion_booms_at_the_stroke_to_the_sample() -> None:

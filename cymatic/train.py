@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise CymaticError("training needs torch: pip install 'cymatic[train]'") from error
     from export.bundle import Trained, check_target, write_bundle
-    from training import pipeline
+    from training import distributed, pipeline
     from training.run import Run
     from training.scales import SCALES
 
@@ -43,12 +43,17 @@ def run(args: argparse.Namespace) -> int:
     scale = SCALES[args.scale]
     folder = args.run or Path("runs") / scale.name
     out = args.out or folder / "bundle"
-    check_target(out)
-    try:
-        run_folder = Run(folder)
-    except OSError as error:
-        raise CymaticError(f"run folder {folder} cannot be made: {error.strerror}") from error
-    generator, joint, inverters, step = pipeline.train(run_folder, scale, progress=not args.quiet)
+    with distributed.processes():
+        first = distributed.rank() == 0
+        if first:
+            check_target(out)
+        try:
+            run_folder = Run(folder)
+        except OSError as error:
+            raise CymaticError(f"run folder {folder} cannot be made: {error.strerror}") from error
+        generator, joint, inverters, step = pipeline.train(run_folder, scale, progress=not args.quiet)
+    if not first:
+        return 0
     found = pipeline.write_metrics(run_folder)
     provenance = {
         "data": "the synthetic world of this project, no recordings",

@@ -1,21 +1,23 @@
 """Sound windows for training: clips of the world's sound, cut into mel windows with the factors that sounded.
 
 Clip i is always the same clip. Windows are kept on disk in the run folder (safetensors), so a resumed run starts at
-once.
+once. What is drawn for a batch takes one generator a row (`training.run.streams`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as nnf
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
 
 from engine.audio.mel import MelConfig, mel_windows
+from training import distributed
+from training.device import pick
 from training.pictures import FieldTiles
 from training.run import Run, seeded
 from training.scales import Scale
@@ -67,75 +69,83 @@ def make_clip(number: int, seed: int, config: MelConfig) -> tuple[Tensor, Tensor
 
 def training_windows(run: Run, scale: Scale, progress: bool) -> SoundWindows:
     """The clips that the encoders learn from."""
-    return _windows(run.folder / "sounds.safetensors", range(scale.embedding_clips), scale, progress)
+    return _windows(run, "sounds", range(scale.embedding_clips), scale, progress)
 
 
 def held_out_windows(run: Run, scale: Scale, progress: bool) -> SoundWindows:
     """Clips that no stage learns from, a twelfth as many."""
     count = max(16, scale.embedding_clips // 12)
-    return _windows(run.folder / "sounds-held-out.safetensors", range(HELD_OUT, HELD_OUT + count), scale, progress)
+    return _windows(run, "sounds-held-out", range(HELD_OUT, HELD_OUT + count), scale, progress)
 
 
-def _windows(path: Path, clips: range, scale: Scale, progress: bool) -> SoundWindows:
-    """Made once, then read back from `path`."""
-    if path.exists():
-        stored = load_file(path)
+def _windows(run: Run, name: str, clips: range, scale: Scale, progress: bool) -> SoundWindows:
+    """Made once, each process its part of the clips, then read back from the run folder."""
+    path = run.folder / f"{name}.safetensors"
+    if (content := run.read(path)) is not None:
+        stored = load(content)
         if len(stored["scenes"]) == len(clips) * WINDOWS:
             return SoundWindows(**stored)
     mels, heard, scenes, pictures = [], [], [], []
-    tiles = FieldTiles(scale.generator.size)
-    for number in tqdm(clips, desc=path.stem, disable=not progress):
+    tiles = FieldTiles(scale.generator.size, device=pick())
+    for number in tqdm(clips[distributed.rank() :: distributed.size()], desc=name, disable=not progress):
         clip_mels, clip_factors, scene = make_clip(number, scale.seed, MelConfig())
         mels.append(clip_mels.half())
         heard.append(clip_factors)
-        scenes += [scene] * WINDOWS
+        scenes.append(torch.full((WINDOWS,), scene))
         pictures.append(world_pictures(clip_factors, tiles, seeded(scale.seed, 32, number)))
-    stored = {
-        "mels": torch.cat(mels),
-        "factors": torch.cat(heard),
-        "scenes": torch.tensor(scenes),
-        "pictures": torch.cat(pictures),
-    }
-    temporary = path.with_suffix(".tmp")
-    save_file(stored, temporary)
-    temporary.replace(path)
+    made = {"mels": mels, "factors": heard, "scenes": scenes, "pictures": pictures}
+    stored = _all_clips({name: torch.stack(parts) for name, parts in made.items()}, len(clips))
+    run.write(path, save(stored))
     return SoundWindows(**stored)
+
+
+def _all_clips(mine: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Tensors `[clips, WINDOWS, …]` of every process → `[count · WINDOWS, …]` in the order of the clips."""
+    whole = {name: part.new_empty(count, *part.shape[1:]) for name, part in mine.items()}
+    for source in range(distributed.size()):
+        content = distributed.share(save(mine) if source == distributed.rank() else None, source)
+        for name, part in load(content or b"").items():
+            whole[name][source :: distributed.size()] = part
+    return {name: parts.flatten(0, 1) for name, parts in whole.items()}
 
 
 def world_pictures(vectors: Tensor, tiles: FieldTiles, generator: torch.Generator) -> Tensor:
     """World pictures `[B, 3, 72, 128]` (bytes) of factor vectors, at random field offsets."""
     tile = tiles.at(PICTURE[0]) if tiles.full.shape[1] >= PICTURE[0] else tiles.full
-    offsets = torch.rand(len(vectors), fields.COUNT, 2, generator=generator)
-    picture = render(vectors, fields.scroll(tile, offsets))
+    offsets = torch.rand(len(vectors), fields.COUNT, 2, generator=generator).to(tile.device)
+    picture = render(vectors.to(tile.device), fields.scroll(tile, offsets))
     if tuple(picture.shape[2:]) != PICTURE:
         picture = nnf.interpolate(picture, PICTURE, mode="bilinear", align_corners=False)
-    return (picture * 255).round().byte()
+    return (picture * 255).round().byte().cpu()
 
 
-def tokens_for(vectors: Tensor, generator: torch.Generator, unknown: float = 0.04) -> Tensor:
+def tokens_for(vectors: Tensor, draws: Sequence[torch.Generator], unknown: float = 0.04) -> Tensor:
     """A fresh caption for each factor vector as tokens `[B, LENGTH]`.
 
     The share `unknown` of the words becomes unknown, so that a performer's own words do not confuse the encoder.
     """
-    rows = [captions.encode(captions.caption(vector, generator))[0] for vector in vectors]
-    tokens = torch.tensor(rows)
-    lost = (torch.rand(tokens.shape, generator=generator) < unknown) & (tokens > captions.UNKNOWN)
-    return tokens.masked_fill(lost, captions.UNKNOWN)
+    rows = []
+    for vector, generator in zip(vectors, draws, strict=True):
+        tokens = torch.tensor(captions.encode(captions.caption(vector, generator))[0])
+        lost = (torch.rand(tokens.shape, generator=generator) < unknown) & (tokens > captions.UNKNOWN)
+        rows.append(tokens.masked_fill(lost, captions.UNKNOWN))
+    return torch.stack(rows)
 
 
-def label_tokens(scenes: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def label_tokens(scenes: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
     """Short prompts for scenes `[B]` (−1 calm) as tokens `[B, LENGTH]`."""
-    return torch.tensor([captions.encode(captions.label(int(s), generator))[0] for s in scenes])
+    prompts = zip(scenes.tolist(), draws, strict=True)
+    return torch.tensor([captions.encode(captions.label(scene, generator))[0] for scene, generator in prompts])
 
 
-def spec_augment(mels: Tensor, generator: torch.Generator) -> Tensor:
+def spec_augment(mels: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
     """SpecAugment (Park et al. 2019) on `mels [B, 1, bands, columns]`, a copy.
 
     A band of frequencies (at most 15 %) and one of times (at most 30 %) become the window's mean, then a gain of ±0.1.
     """
     mels = mels.clone()
     _, _, bands, columns = mels.shape
-    for row in mels:
+    for row, generator in zip(mels, draws, strict=True):
         f, t, f0, t0, gain = torch.rand(5, generator=generator).tolist()
         mean = row.mean()
         height, width = int(f * 0.15 * bands), int(t * 0.3 * columns)

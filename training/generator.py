@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from engine.errors import CymaticError
+from training import distributed
+from training.device import mixed, pick
 from training.losses import discriminator_loss, generator_loss, r1_penalty, teach_loss
 from training.networks.discriminators import ImageDiscriminator
 from training.networks.places import Part
@@ -25,45 +28,84 @@ from training.world.picture import render
 LEARNING_RATE, PLACES_RATE = 5e-3, 2e-4
 FLOOR = 0.05  # the cosine ends at this share of the start
 EMA_DECAY = 0.998
-SAVE_EVERY_S = 90.0
+LOG_EVERY, SAVE_EVERY_S = 50, 90.0
+SAVE_EVERY = 25  # steps of the adversarial stretch
 R1_EVERY, R1_WEIGHT = 16, 5.0
 ADVERSARIAL_WEIGHT = 0.05
 
 
+@dataclass(slots=True)
+class Lesson:
+    """What every step works on, and what its checkpoint holds."""
+
+    run: Run
+    scale: Scale
+    generator: Generator
+    optimiser: torch.optim.Adam
+    ema: Ema
+    tiles: FieldTiles
+    images: int = 0  # that the generator has painted, in all processes
+    smooth: float | None = None  # the loss, averaged over the last steps of this phase
+
+    def save(self, step: int, **more: Any) -> None:
+        state = {"generator": self.generator.state_dict(), "ema": self.ema.shadow, "step": step}
+        state |= {"optimiser": self.optimiser.state_dict(), "images": self.images, "smooth": self.smooth}
+        self.run.save("generator", state | more)
+
+    def pictures(self, phase: Phase, seed: int) -> WorldPictures:
+        """The world's pictures at the phase's size, this process's part of each batch."""
+        height = self.generator.size_at(phase.depth)[0]
+        share = distributed.rank(), distributed.size()
+        return WorldPictures(self.tiles, height, batch=phase.batch, reuse=phase.reuse, seed=seed, share=share)
+
+    def step(self, loss: Tensor, number: int) -> None:
+        """One step down the loss; `number` counts over all phases."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        distributed.average_gradients(self.generator.parameters())
+        grad_norm(self.generator.parameters(), 1.0)
+        self.optimiser.step()
+        self.ema.update(self.generator, number)
+
+
 def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     """Run or resume the stage; returns the averaged generator with `w_avg` set."""
+    device = pick()
     torch.manual_seed(scale.seed)
-    generator = Generator(scale.generator).to(memory_format=torch.channels_last)
+    generator = Generator(scale.generator)
     place(generator)
-    optimiser = optimiser_of(generator)
-    ema = Ema(generator, EMA_DECAY)
-    done = 0
-    if state := run.restore("generator", generator=generator, optimiser=optimiser):
-        ema.shadow = state["ema"]
+    generator.to(device, memory_format=torch.channels_last)
+    tiles = FieldTiles(scale.generator.size, device=device)
+    lesson = Lesson(run, scale, generator, optimiser_of(generator), Ema(generator, EMA_DECAY), tiles)
+    done, total = 0, sum(phase.images // phase.batch for phase in scale.phases)
+    if state := run.restore("generator", generator=generator, optimiser=lesson.optimiser):
+        lesson.ema.shadow = {name: value.to(device) for name, value in state["ema"].items()}
         done = int(state["step"])
-    total = sum(phase.images // phase.batch for phase in scale.phases)
-
-    def save(step: int) -> None:
-        run.save(
-            "generator",
-            {"generator": generator.state_dict(), "ema": ema.shadow, "optimiser": optimiser.state_dict(), "step": step},
-        )
-
-    tiles = FieldTiles(scale.generator.size)
+        lesson.images, lesson.smooth = state.get("images", images_until(scale, done)), state.get("smooth")
+    if done < total:
+        run.rewind("generator", done)
     first = 0
     with tqdm(total=total, initial=min(done, total), desc="generator", disable=not progress) as bar:
         for number, phase in enumerate(scale.phases):
             last = first + phase.images // phase.batch
             if done < last:
-                steps = range(max(done, first), last)
-                _phase(run, scale, phase, generator, optimiser, ema, tiles, steps, first, total, bar, save)
+                _phase(lesson, phase, range(max(done, first), last), first, total, bar)
             if number + 1 == scale.settled and done <= last:
-                save_early(run, ema)
+                save_early(run, lesson.ema)
             first = last
-    if scale.adversarial_steps:
-        _adversarial(run, scale, generator, optimiser, ema, tiles, max(0, done - total), total, progress, save)
-    generator.load_state_dict(ema.shadow)
+    if done < total + scale.adversarial_steps:
+        _adversarial(lesson, max(0, done - total), total, progress)
+    generator.load_state_dict(lesson.ema.shadow)
     return settle(generator, scale)
+
+
+def images_until(scale: Scale, step: int) -> int:
+    """How many pictures one process has painted before `step`; for checkpoints that do not say."""
+    images = 0
+    for phase in scale.phases:
+        taught = min(step, phase.images // phase.batch)
+        images, step = images + taught * phase.batch, step - taught
+    return images + step * scale.phases[-1].batch
 
 
 # Where the world puts things (training.world.picture), in the generator's coordinates −1..1. Each line: which place,
@@ -152,7 +194,7 @@ def save_early(run: Run, ema: Ema) -> None:
 
 def load_early(run: Run, scale: Scale) -> Generator:
     """The averaged generator as it was when W settled, frozen, `w_avg` set. Its mapping is the final one."""
-    generator = Generator(scale.generator).to(memory_format=torch.channels_last)
+    generator = Generator(scale.generator).to(pick(), memory_format=torch.channels_last)
     if run.restore("generator-early", generator=generator) is None:
         raise CymaticError(f"{run.checkpoint('generator-early')} is missing; choose another --run folder")
     return settle(generator, scale)
@@ -163,7 +205,7 @@ def settle(generator: Generator, scale: Scale) -> Generator:
     with torch.no_grad():
         sample = factors.draw(4096, seeded(scale.seed, 21), calm=1.0)
         sample[:, factors.INDEX["flash"]] = factors.REST
-        generator.w_avg.copy_(generator.mapping(sample).mean(0))
+        generator.w_avg.copy_(generator.mapping(sample.to(generator.w_avg.device)).mean(0))
     return generator.eval().requires_grad_(False)
 
 
@@ -173,41 +215,39 @@ def freeze_mapping(generator: Generator, ema: Ema) -> None:
     generator.mapping.requires_grad_(False)
 
 
-def _phase(
-    run: Run, scale: Scale, phase: Phase, generator: Generator, optimiser: torch.optim.Optimizer, ema: Ema,
-    tiles: FieldTiles, steps: range, first: int, total: int, bar: tqdm, save: Callable[[int], None],
-) -> None:  # fmt: skip
+def _phase(lesson: Lesson, phase: Phase, steps: range, first: int, total: int, bar: tqdm) -> None:
     """Steps of one growth phase, counted over all phases; `first` is the phase's first one."""
-    height = generator.size_at(phase.depth)[0]
-    pictures = WorldPictures(tiles, height, batch=phase.batch, reuse=phase.reuse, seed=scale.seed * 1000 + phase.depth)
-    if scale.phases.index(phase) >= scale.settled:
-        freeze_mapping(generator, ema)
-    saved, smooth = time.monotonic(), None
+    run, generator, optimiser, seed = lesson.run, lesson.generator, lesson.optimiser, lesson.scale.seed
+    pictures = lesson.pictures(phase, seed * 1000 + phase.depth)
+    if lesson.scale.phases.index(phase) >= lesson.scale.settled:
+        freeze_mapping(generator, lesson.ema)
+    if steps.start == first:
+        lesson.smooth = None
+    saved = time.monotonic()
     for step in steps:
         rate = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / total))
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * rate * min(1.0, (step + 1) / 100)
         vectors, fields, real = pictures.step(step - first)
         fields = fields.contiguous(memory_format=torch.channels_last)
-        part = quarter(generator, scale.seed, step) if phase.quarters else None
-        fake = generator(generator.broadcast(generator.mapping(vectors)), fields, phase.depth, part=part)
-        loss = teach_loss(
-            inside(fake, part), inside(cut(real, part, real.shape[2] // generator.config.grids[-2][0]), part)
-        )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        grad_norm(generator.parameters(), 1.0)
-        optimiser.step()
-        ema.update(generator, step)
-        value = loss.item()
-        smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
-        bar.set_postfix(depth=phase.depth, loss=f"{smooth:.4f}", refresh=False)
+        part = quarter(generator, seed, step) if phase.quarters else None
+        w_plus = generator.broadcast(generator.mapping(vectors))
+        with mixed(fields.device):
+            fake = generator(w_plus, fields, phase.depth, part=part).float()
+        real = cut(real, part, real.shape[2] // generator.config.grids[-2][0])
+        loss = teach_loss(inside(fake, part), inside(real, part))
+        lesson.step(loss, step)
+        lesson.images += phase.batch * distributed.size()
+        value = distributed.mean({"loss": loss})["loss"]
+        lesson.smooth = value if lesson.smooth is None else 0.98 * lesson.smooth + 0.02 * value
+        bar.set_postfix(depth=phase.depth, loss=f"{lesson.smooth:.4f}", refresh=False)
         bar.update()
-        if step % 50 == 0:
-            run.log("generator", step=step, depth=phase.depth, loss=smooth, lr=optimiser.param_groups[0]["lr"])
+        if step % LOG_EVERY == 0:
+            said = {"loss": lesson.smooth, "lr": optimiser.param_groups[0]["lr"]}
+            run.log("generator", step=step, images=lesson.images, depth=phase.depth, **said)
         if time.monotonic() - saved > SAVE_EVERY_S or step == steps.stop - 1:
-            save(step + 1)
-            sheet(run, generator, ema, tiles, phase.depth, scale.seed, f"generator-{step + 1:06d}")
+            lesson.save(step + 1)
+            sheet(lesson, phase.depth, f"generator-{step + 1:06d}")
             saved = time.monotonic()
 
 
@@ -225,55 +265,61 @@ def inside(image: Tensor, part: Part | None) -> Tensor:
     return image if part is None else image[..., 4:-4, 4:-4]
 
 
-def _adversarial(
-    run: Run, scale: Scale, generator: Generator, optimiser: torch.optim.Optimizer, ema: Ema, tiles: FieldTiles,
-    start: int, taught: int, progress: bool, save: Callable[[int], None],
-) -> None:  # fmt: skip
+def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> None:
     """Non-saturating loss with R1 beside the teaching loss, at the last phase's size; only texture is left to win."""
-    freeze_mapping(generator, ema)
+    run, scale, generator, optimiser = lesson.run, lesson.scale, lesson.generator, lesson.optimiser
+    freeze_mapping(generator, lesson.ema)
     phase = scale.phases[-1]
-    pictures = WorldPictures(
-        tiles, generator.size_at(phase.depth)[0], batch=phase.batch, reuse=phase.reuse, seed=scale.seed * 1000 + 99
-    )
-    critic = ImageDiscriminator()
+    pictures = lesson.pictures(phase, scale.seed * 1000 + 99)
+    critic = ImageDiscriminator().to(pick(), memory_format=torch.channels_last)
     critic_optimiser = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.0, 0.99))
-    run.restore("generator-critic", critic=critic, optimiser=critic_optimiser)
+    if start:
+        run.restore("generator", critic=critic, critic_optimiser=critic_optimiser)
+    run.rewind("adversarial", start)
     for group in optimiser.param_groups:
         group["lr"] = group["base"] * FLOOR
+
+    def judge(shown: Tensor) -> Tensor:
+        with mixed(shown.device):
+            return critic(shown).float()
+
     for step in tqdm(range(start, scale.adversarial_steps), desc="adversarial", disable=not progress):
         vectors, fields, real = pictures.step(step)
-        fake = generator(generator.broadcast(generator.mapping(vectors)), fields, phase.depth)
+        w_plus = generator.broadcast(generator.mapping(vectors))
+        with mixed(fields.device):
+            fake = generator(w_plus, fields, phase.depth).float()
         penalise = step % R1_EVERY == 0
         real.requires_grad_(penalise)
-        scores = critic(real)
-        critic_loss = discriminator_loss(scores, critic(fake.detach()))
+        scores = judge(real)
+        critic_loss = discriminator_loss(scores, judge(fake.detach()))
         total = critic_loss + (R1_EVERY * 0.5 * R1_WEIGHT * r1_penalty(scores, real) if penalise else 0.0)
         critic_optimiser.zero_grad(set_to_none=True)
         total.backward()
+        distributed.average_gradients(critic.parameters())
         critic_optimiser.step()
         critic.requires_grad_(False)
-        loss = teach_loss(fake, real.detach()) + ADVERSARIAL_WEIGHT * generator_loss(critic(fake))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        grad_norm(generator.parameters(), 1.0)
-        optimiser.step()
+        loss = teach_loss(fake, real.detach()) + ADVERSARIAL_WEIGHT * generator_loss(judge(fake))
+        lesson.step(loss, taught + step)
         critic.requires_grad_(True)
-        ema.update(generator, taught + step)
-        if step % 25 == 0 or step == scale.adversarial_steps - 1:
-            run.log("adversarial", step=step, loss=loss.item(), critic=critic_loss.item())
-            save(taught + step + 1)
-            run.save("generator-critic", {"critic": critic.state_dict(), "optimiser": critic_optimiser.state_dict()})
-    sheet(run, generator, ema, tiles, phase.depth, scale.seed, "generator-adversarial")
+        lesson.images += phase.batch * distributed.size()
+        if step % SAVE_EVERY == 0 or step == scale.adversarial_steps - 1:
+            said = distributed.mean({"loss": loss, "critic": critic_loss})
+            run.log("adversarial", step=step, images=lesson.images, **said)
+            critics = {"critic": critic.state_dict(), "critic_optimiser": critic_optimiser.state_dict()}
+            lesson.save(taught + step + 1, **critics)
+    sheet(lesson, phase.depth, "generator-adversarial")
 
 
 @torch.no_grad()
-def sheet(run: Run, network: nn.Module, ema: Ema, tiles: FieldTiles, depth: int, seed: int, name: str) -> None:
+def sheet(lesson: Lesson, depth: int, name: str) -> None:
     """Odd rows the world, even rows the generator (averaged weights), the nine scenes and a calm one, unseen draws."""
-    averaged = Generator(network.config)
-    averaged.load_state_dict(ema.shadow)
+    if not lesson.run.writes:
+        return
+    averaged = Generator(lesson.generator.config).to(pick())
+    averaged.load_state_dict(lesson.ema.shadow)
     averaged.eval()
-    height = averaged.size_at(depth)[0]
-    pictures = WorldPictures(tiles, height, batch=1, reuse=1, seed=seed + 5_000_000, capacity=1)
+    height, seed = averaged.size_at(depth)[0], lesson.scale.seed + 5_000_000
+    pictures = WorldPictures(lesson.tiles, height, batch=1, reuse=1, seed=seed, capacity=1)
     rows: list[torch.Tensor] = []
     for row in range(2):
         real, fake = [], []
@@ -286,4 +332,4 @@ def sheet(run: Run, network: nn.Module, ema: Ema, tiles: FieldTiles, depth: int,
             real.append(render(vector, fields)[0])
             fake.append(averaged(averaged.broadcast(averaged.mapping(vector)), fields, depth)[0] / 2 + 0.5)
         rows += real + fake
-    run.sheet(name, torch.stack(rows), 5)
+    lesson.run.sheet(name, torch.stack(rows), 5)

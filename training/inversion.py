@@ -13,13 +13,14 @@ eye.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training import distributed
 from training.clips import (
     PICTURE,
     SoundWindows,
@@ -29,18 +30,19 @@ from training.clips import (
     tokens_for,
     training_windows,
 )
+from training.device import mixed, pick
 from training.embedding import JointEmbedding
 from training.losses import cosine_distance
 from training.networks.encoders import Inversion, SoundTrunk, TextTrunk
 from training.networks.stylegan2 import Generator
 from training.pictures import FieldTiles
-from training.run import Run, seeded
+from training.run import Run, seeded, streams
 from training.scales import Scale
 from training.world import captions, factors, fields
 
 LEARNING_RATE = 1.5e-3
 LAMBDA_B, LAMBDA_W = 0.002, 6.0
-SAVE_EVERY = 100
+LOG_EVERY, SAVE_EVERY = 25, 100
 
 
 @dataclass(slots=True)
@@ -69,12 +71,18 @@ class Inverters:
         self.text.eval().requires_grad_(False)
         return self
 
+    def to(self, device: torch.device | str) -> Inverters:
+        """Move there, channels last; returns itself."""
+        self.sound.to(device, memory_format=torch.channels_last)
+        self.text.to(device)
+        return self
 
-def calm(count: int, generator: torch.Generator) -> Tensor:
-    """Factors `[count, COUNT]` of random calm landscapes: what a preset's seed gives."""
-    vector = torch.zeros(count, factors.COUNT)
+
+def calm(draws: Sequence[torch.Generator]) -> Tensor:
+    """Factors `[B, COUNT]` of random calm landscapes, one a generator: what a preset's seed gives."""
+    vector = torch.zeros(len(draws), factors.COUNT)
     width = factors.SCENE_SLICE.start
-    vector[:, :width] = torch.randn(count, width, generator=generator)
+    vector[:, :width] = torch.stack([torch.randn(width, generator=generator) for generator in draws])
     vector[:, factors.INDEX["flash"]] = factors.REST
     return vector
 
@@ -90,9 +98,10 @@ def heard(base: Tensor, vectors: Tensor) -> Tensor:
 
 def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *, progress: bool = True) -> Inverters:
     """Run or resume both encoders; `generator` is only looked through, at the size it had when W settled."""
-    torch.manual_seed(scale.seed + 2)
+    device, total = pick(), scale.inversion_steps
     windows = training_windows(run, scale, progress)
-    inverters = Inverters.create(scale)
+    torch.manual_seed(scale.seed + 2)
+    inverters = Inverters.create(scale).to(device)
     inverters.start_from(joint)
     parameters = [*inverters.sound.parameters(), *inverters.text.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01)
@@ -100,67 +109,71 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
     done = 0
     if state := run.restore("inversion", sound=inverters.sound, text=inverters.text, optimiser=optimiser):
         means, done = state["means"], int(state["step"])
+    if done == total:
+        return inverters.freeze()
+    run.rewind("inversion", done)
+    means = {name: w.to(device) for name, w in means.items()}
     depth = scale.phases[scale.settled - 1].depth
-    tiles = FieldTiles(scale.generator.size).at(generator.size_at(depth)[0])
+    tiles = FieldTiles(scale.generator.size, device=device).at(generator.size_at(depth)[0])
+
+    def save(step: int) -> None:
+        networks = {"sound": inverters.sound.state_dict(), "text": inverters.text.state_dict()}
+        run.save("inversion", {**networks, "optimiser": optimiser.state_dict(), "means": means, "step": step})
 
     def step_loss(
         name: str, encoder: Callable[[Tensor], Tensor], x: Tensor, anchor: Tensor, label: Tensor, target: Tensor,
-        base: Tensor, draws: torch.Generator, look: int,
-    ) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
-        w = generator.broadcast(generator.mapping(base))
-        latent = w + encoder(x)
+        base: Tensor, draws: Sequence[torch.Generator],
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+        with mixed(device):
+            delta = encoder(x)
+        latent = generator.broadcast(generator.mapping(base)) + delta.float()
         teacher = (latent - generator.broadcast(generator.mapping(target))).square().mean()
-        means[name].lerp_(latent.detach().mean((0, 1)), 0.02)
+        means[name].lerp_(distributed.average(latent.detach().mean((0, 1))), 0.02)
         spread = (latent - means[name]).square().mean()
         # Looking through the generator is the dear part; a part of the batch is enough for its gradient.
-        shown = paint(generator, latent[:look], tiles, depth, draws)
-        seen = joint.image(shown)
+        look = max(4, len(x) // 8)
+        with mixed(device):
+            seen = joint.image(paint(generator, latent[:look], tiles, depth, draws[:look])).float()
         close, named = cosine_distance(seen, anchor[:look]), cosine_distance(seen, label[:look])
         loss = close + named + LAMBDA_B * spread + LAMBDA_W * teacher
-        return loss, {
-            f"{name}_cos": 1 - close.item(),
-            f"{name}_label_cos": 1 - named.item(),
-            f"{name}_teacher": teacher.item(),
-        }
+        return loss, {f"{name}_cos": 1 - close, f"{name}_label_cos": 1 - named, f"{name}_teacher": teacher}
 
-    for step in tqdm(range(done, scale.inversion_steps), desc="inversion", disable=not progress):
+    for step in tqdm(range(done, total), desc="inversion", disable=not progress):
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / scale.inversion_steps)))
-        draws = seeded(scale.seed, 51, step)
-        mels, vectors, scenes = windows.batch(torch.randint(len(windows), (scale.batch,), generator=draws))
-        base = calm(scale.batch, draws)
-        labels = joint.text(label_tokens(scenes, draws))
-        look = max(4, scale.batch // 8)
-        masked, target = spec_augment(mels, draws), heard(base, vectors)
-        loss_a, said_a = step_loss(
-            "sound", inverters.sound, masked, joint.sound(mels), labels, target, base, draws, look
+            group["lr"] = LEARNING_RATE * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / total)))
+        draws = streams(scale.batch, scale.seed, 51, step)
+        rows = torch.cat([torch.randint(len(windows), (1,), generator=generator) for generator in draws])
+        mels, vectors, scenes = windows.batch(rows)
+        base = calm(draws)
+        target, masked, tokens = heard(base, vectors), spec_augment(mels, draws), tokens_for(vectors, draws)
+        labels = label_tokens(scenes, draws)
+        mels, vectors, base, target, masked, tokens, labels = (
+            x.to(device) for x in (mels, vectors, base, target, masked, tokens, labels)
         )
-        tokens = tokens_for(vectors, draws)
-        loss_t, said_t = step_loss(
-            "text", inverters.text, tokens, joint.text(tokens), labels, vectors, base, draws, look
-        )
+        with torch.no_grad(), mixed(device):
+            sound, text, label = joint.sound(mels).float(), joint.text(tokens).float(), joint.text(labels).float()
+        loss_a, said_a = step_loss("sound", inverters.sound, masked, sound, label, target, base, draws)
+        loss_t, said_t = step_loss("text", inverters.text, tokens, text, label, vectors, base, draws)
         optimiser.zero_grad(set_to_none=True)
         (loss_a + loss_t).backward()
+        distributed.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        if step % 25 == 0:
-            run.log("inversion", step=step, **said_a, **said_t)
-        if (step + 1) % SAVE_EVERY == 0 or step == scale.inversion_steps - 1:
-            networks = {"sound": inverters.sound.state_dict(), "text": inverters.text.state_dict()}
-            run.save(
-                "inversion", {**networks, "optimiser": optimiser.state_dict(), "means": means, "step": step + 1}
-            )
+        if step % LOG_EVERY == 0:
+            run.log("inversion", step=step, **distributed.mean({**said_a, **said_t}))
+        if (step + 1) % SAVE_EVERY == 0 and step + 1 < total:
+            save(step + 1)
     inverters.freeze()
-    if done < scale.inversion_steps:
-        held = held_out_windows(run, scale, progress=False)
-        found = evaluate(run, inverters, generator, joint, held, tiles, depth)
-        run.log("inversion", step=scale.inversion_steps, **found)
+    held = held_out_windows(run, scale, progress=False)
+    if distributed.rank() == 0:
+        run.log("inversion", step=total, **evaluate(run, inverters, generator, joint, held, tiles, depth))
+    save(total)
     return inverters
 
 
-def paint(generator: Generator, w_plus: Tensor, tiles: Tensor, depth: int, draws: torch.Generator) -> Tensor:
+def paint(generator: Generator, w_plus: Tensor, tiles: Tensor, depth: int, draws: Sequence[torch.Generator]) -> Tensor:
     """Pictures `[B, 3, 72, 128]` in −1..1 at random field offsets, resized for F_v where the generator is smaller."""
-    offsets = torch.rand(len(w_plus), fields.COUNT, 2, generator=draws)
+    offsets = torch.stack([torch.rand(fields.COUNT, 2, generator=one) for one in draws]).to(tiles.device)
     picture = generator(w_plus, fields.scroll(tiles, offsets), depth).clamp(-1.2, 1.2)
     if tuple(picture.shape[2:]) != PICTURE:
         picture = torch.nn.functional.interpolate(picture, PICTURE, mode="bilinear", align_corners=False)
@@ -173,20 +186,18 @@ def evaluate(
     depth: int,
 ) -> dict[str, float]:  # fmt: skip
     """Held-out sounds painted onto calm landscapes: does F_v read the scene that sounded? Shuffled sounds beside it."""
-    draws = seeded(6, 52)
+    draws, device = seeded(6, 52), tiles.device
     rows = (held.scenes >= 0).nonzero()[:, 0]
     rows = rows[torch.randperm(len(rows), generator=draws)[:128]]
     mels, vectors, scenes = held.batch(rows)
-    base = generator.broadcast(generator.mapping(calm(len(rows), draws)))
-    tokens = tokens_for(vectors, draws, unknown=0.0)
+    base = generator.broadcast(generator.mapping(calm([draws] * len(rows)).to(device)))
+    tokens = tokens_for(vectors, [draws] * len(rows), unknown=0.0)
+    delta_a, delta_t = inverters.sound(mels.to(device)), inverters.text(tokens.to(device))
     result = {}
-    for name, delta in (
-        ("sound", inverters.sound(mels)),
-        ("text", inverters.text(tokens)),
-        ("shuffled", inverters.sound(mels).roll(1, 0)),
-    ):
-        pictures = torch.cat([paint(generator, w, tiles, depth, draws) for w in (base + delta).split(16)])
-        read = (joint.image(pictures) @ joint.scenes().t()).argmax(1)
+    for name, delta in (("sound", delta_a), ("text", delta_t), ("shuffled", delta_a.roll(1, 0))):
+        codes = (base + delta).split(16)
+        pictures = torch.cat([paint(generator, w, tiles, depth, [draws] * len(w)) for w in codes])
+        read = (joint.image(pictures) @ joint.scenes().t()).argmax(1).cpu()
         result[f"scene_painted_{name}"] = float((read == scenes).float().mean())
         if name != "shuffled":
             order = scenes.argsort(stable=True)[:: max(1, len(scenes) // 36)][:36]

@@ -1,6 +1,7 @@
-"""All stages in order: world → joint embedding → generator → inversion encoders → recurrent step.
+"""All stages in order: world → generator → joint embedding → inversion encoders → recurrent step.
 
-Each stage is a checkpoint in the run folder; what is finished is not done again.
+Each stage is a checkpoint in the run folder; what is finished is not done again. Under torchrun every stage runs in all
+processes (`training.distributed`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from training import embedding, generator, inversion, recurrent
+from training import distributed, embedding, generator, inversion, recurrent
+from training.device import pick
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
 from training.networks.recurrent import RecurrentStep
@@ -22,23 +24,23 @@ STAGES = ("generator", "embedding", "inversion", "recurrent")
 def train(
     run: Run, scale: Scale, *, progress: bool = True
 ) -> tuple[Generator, JointEmbedding, Inverters, RecurrentStep]:
-    """Run or resume every stage; returns the four trained parts."""
+    """Run or resume every stage; returns the four trained parts, on the CPU and without gradients."""
     keep_memory()
+    progress = progress and distributed.rank() == 0
     painted = generator.train(run, scale, progress=progress)
     joint = embedding.train(run, scale, progress=progress)
-    early = generator.load_early(run, scale)
+    early = generator.load_early(run, scale).to(pick())
     inverters = inversion.train(run, scale, early, joint, progress=progress)
     step = recurrent.train(run, scale, early, joint, inverters, progress=progress)
-    return painted, joint, inverters, step
+    return painted.cpu(), joint.to("cpu"), inverters.to("cpu"), step.cpu()
 
 
 def metrics(run: Run) -> dict[str, Any]:
     """The last line that each stage logged."""
     result: dict[str, Any] = {}
     for path in sorted((run.folder / "metrics").glob("*.jsonl")):
-        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        if lines:
-            result[path.stem] = {key: value for key, value in lines[-1].items() if key != "time"}
+        if rows := run.rows(path.stem):
+            result[path.stem] = {key: value for key, value in rows[-1].items() if key != "time"}
     return result
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 from tqdm import tqdm
 
 from engine.audio.mel import MelConfig, mel_windows
+from training import distributed
 from training.clips import PICTURE, label_tokens
+from training.device import mixed, pick
 from training.embedding import JointEmbedding
 from training.inversion import Inverters, calm, heard
 from training.losses import cosine_distance, discriminator_loss, generator_loss, r1_penalty
@@ -16,7 +20,7 @@ from training.networks.discriminators import ImageDiscriminator, VideoDiscrimina
 from training.networks.recurrent import RecurrentStep
 from training.networks.stylegan2 import Generator
 from training.pictures import FieldTiles
-from training.run import Run, seeded
+from training.run import Run, seeded, streams
 from training.scales import Scale
 from training.world import factors, fields
 from training.world.music import synthesise_any
@@ -30,18 +34,21 @@ WARM = 12  # latent steps before the first shown frame
 FILMS = 3  # a batch
 LAMBDA_ENC, LAMBDA_W = 1.0, 4.0
 R1_EVERY, R1_WEIGHT = 8, 1.0
-SAVE_EVERY = 25
+LOG_EVERY, SAVE_EVERY = 10, 25
 
 
 def train(
     run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, inverters: Inverters, *, progress: bool = True
 ) -> RecurrentStep:
     """Run or resume the stage. `generator`, `joint` and `inverters` are frozen."""
+    device, total = pick(), scale.recurrent_steps
     torch.manual_seed(scale.seed + 3)
-    step_network = RecurrentStep(scale.generator.groups, scale.generator.dim, scale.hidden)
+    step_network = RecurrentStep(scale.generator.groups, scale.generator.dim, scale.hidden).to(device)
     with torch.no_grad():
-        step_network.deviation.copy_(generator.mapping(factors.draw(4096, seeded(scale.seed, 61))).std(0))
-    frame_critic, film_critic = ImageDiscriminator(24), VideoDiscriminator(12)
+        spread = generator.mapping(factors.draw(4096, seeded(scale.seed, 61)).to(device))
+        step_network.deviation.copy_(spread.std(0))
+    frame_critic = ImageDiscriminator(24).to(device, memory_format=torch.channels_last)
+    film_critic = VideoDiscriminator(12).to(device)
     optimiser = torch.optim.AdamW(step_network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.99))
     critics = [*frame_critic.parameters(), *film_critic.parameters()]
     critic_optimiser = torch.optim.AdamW(critics, lr=CRITIC_RATE, betas=(0.5, 0.99))
@@ -49,59 +56,69 @@ def train(
     done = 0
     if state := run.restore("recurrent", **parts, optimiser=optimiser, critic_optimiser=critic_optimiser):
         done = int(state["number"])
+    if done < total:
+        run.rewind("recurrent", done)
     depth = scale.phases[scale.settled - 1].depth
-    tiles = FieldTiles(scale.generator.size).at(generator.size_at(depth)[0])
-    for number in tqdm(range(done, scale.recurrent_steps), desc="recurrent", disable=not progress):
-        draws = seeded(scale.seed, 62, number)
-        clips = [_clip(draws, scale.frames) for _ in range(FILMS)]
-        vectors, mels = torch.stack([c[0] for c in clips], 1), torch.stack([c[1] for c in clips], 1)
-        scenes = torch.tensor([c[2] for c in clips])
-        base = calm(FILMS, draws)
-        flows = _flow(scale.frames, FILMS, draws)
+    tiles = FieldTiles(scale.generator.size, device=device).at(generator.size_at(depth)[0])
 
-        moments = zip(vectors[WARM::STRIDE], flows, strict=True)
-        real = torch.stack([render(heard(base, v), fields.scroll(tiles, offsets)) for v, offsets in moments], 1)
-        real = real * 2 - 1
+    def judge(shown: Tensor) -> tuple[Tensor, Tensor]:
+        with mixed(device):
+            return frame_critic(shown.flatten(0, 1)).float(), film_critic(films(shown)).float()
+
+    for number in tqdm(range(done, total), desc="recurrent", disable=not progress):
+        draws = streams(FILMS, scale.seed, 62, number)
+        clips = [_clip(generator, scale.frames) for generator in draws]
+        vectors = torch.stack([c[0] for c in clips], 1).to(device)
+        mels = torch.stack([c[1] for c in clips], 1).to(device)
+        labels = label_tokens(torch.tensor([c[2] for c in clips]), draws).to(device)
+        base, flows = calm(draws).to(device), _flow(scale.frames, draws).to(device)
+
+        with torch.no_grad():
+            moments = zip(vectors[WARM::STRIDE], flows, strict=True)
+            real = torch.stack([render(heard(base, v), fields.scroll(tiles, offsets)) for v, offsets in moments], 1)
+            real = real * 2 - 1
+            target = torch.stack([generator.mapping(heard(base, v)) for v in vectors[WARM::STRIDE]])
         fake, codes = unroll(step_network, generator, inverters, mels, base, flows, tiles, depth, draws)
 
         penalise = number % R1_EVERY == 0
         real.requires_grad_(penalise)
-        scores_frames, scores_films = frame_critic(real.flatten(0, 1)), film_critic(films(real))
-        critic_loss = discriminator_loss(scores_frames, frame_critic(fake.detach().flatten(0, 1)))
-        critic_loss = critic_loss + discriminator_loss(scores_films, film_critic(films(fake.detach())))
-        total = critic_loss
+        scores_frames, scores_films = judge(real)
+        fake_frames, fake_films = judge(fake.detach())
+        critic_loss = discriminator_loss(scores_frames, fake_frames) + discriminator_loss(scores_films, fake_films)
+        loss = critic_loss
         if penalise:
-            total = total + R1_EVERY * 0.5 * R1_WEIGHT * r1_penalty(scores_films.mean((1, 2, 3, 4)), real)
+            loss = loss + R1_EVERY * 0.5 * R1_WEIGHT * r1_penalty(scores_films.mean((1, 2, 3, 4)), real)
         critic_optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        loss.backward()
+        distributed.average_gradients(critics)
         critic_optimiser.step()
 
         for parameter in critics:
             parameter.requires_grad_(False)
-        adversarial = generator_loss(frame_critic(fake.flatten(0, 1))) + generator_loss(film_critic(films(fake)))
-        with torch.no_grad():
-            anchor = joint.sound(mels[WARM::STRIDE].flatten(0, 1))
-            label = joint.text(label_tokens(scenes, draws)).repeat(scale.frames, 1)
-            target = torch.stack([generator.mapping(heard(base, v)) for v in vectors[WARM::STRIDE]])
-        seen = joint.image(_for_eye(fake.transpose(0, 1).flatten(0, 1)))
+        scores_frames, scores_films = judge(fake)
+        adversarial = generator_loss(scores_frames) + generator_loss(scores_films)
+        with mixed(device):
+            with torch.no_grad():
+                anchor = joint.sound(mels[WARM::STRIDE].flatten(0, 1)).float()
+                label = joint.text(labels).float().repeat(scale.frames, 1)
+            seen = joint.image(_for_eye(fake.transpose(0, 1).flatten(0, 1))).float()
         close, named = cosine_distance(seen, anchor), cosine_distance(seen, label)
         teacher = (codes - target.unsqueeze(2)).square().mean()
         loss = adversarial + LAMBDA_ENC * (close + named) + LAMBDA_W * teacher
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        distributed.average_gradients(step_network.parameters())
         torch.nn.utils.clip_grad_norm_(step_network.parameters(), 1.0)
         optimiser.step()
         for parameter in critics:
             parameter.requires_grad_(True)
-        if number % 10 == 0 or number == scale.recurrent_steps - 1:
-            run.log(
-                "recurrent", step=number, adversarial=adversarial.item(), critic=critic_loss.item(),
-                sound_cos=1 - close.item(), label_cos=1 - named.item(), teacher=teacher.item(),
-            )  # fmt: skip
-        if (number + 1) % SAVE_EVERY == 0 or number == scale.recurrent_steps - 1:
+        if number % LOG_EVERY == 0 or number == total - 1:
+            said = {"adversarial": adversarial, "critic": critic_loss, "teacher": teacher}
+            said |= {"sound_cos": 1 - close, "label_cos": 1 - named}
+            run.log("recurrent", step=number, **distributed.mean(said))
+        if (number + 1) % SAVE_EVERY == 0 or number == total - 1:
             trained = {**parts, "optimiser": optimiser, "critic_optimiser": critic_optimiser}
-            states = {name: part.state_dict() for name, part in trained.items()}
-            run.save("recurrent", {**states, "number": number + 1})
+            run.save("recurrent", {name: part.state_dict() for name, part in trained.items()} | {"number": number + 1})
             shown = torch.cat([torch.stack([real[i], fake[i]]).flatten(0, 1).detach() for i in range(FILMS)])
             run.sheet("recurrent", shown / 2 + 0.5, scale.frames)
     return step_network.eval().requires_grad_(False)
@@ -118,36 +135,36 @@ def _clip(draws: torch.Generator, frames: int) -> tuple[Tensor, Tensor, int]:
     return tracks.at(times), mels, tracks.scene
 
 
-def _flow(frames: int, count: int, draws: torch.Generator) -> Tensor:
-    """Field offsets `[frames, count, F, 2]`: random starts that scroll with the fields' own velocities."""
-    start = torch.rand(count, fields.COUNT, 2, generator=draws)
+def _flow(frames: int, draws: Sequence[torch.Generator]) -> Tensor:
+    """Field offsets `[frames, B, F, 2]`: random starts that scroll with the fields' own velocities."""
+    start = torch.stack([torch.rand(fields.COUNT, 2, generator=generator) for generator in draws])
     time = torch.arange(frames).view(-1, 1, 1, 1) * (STRIDE / RATE_HZ)
     return start + time * fields.VELOCITIES
 
 
 def unroll(
     network: RecurrentStep, generator: Generator, inverters: Inverters, mels: Tensor, base: Tensor, flows: Tensor,
-    tiles: Tensor, depth: int, draws: torch.Generator,
+    tiles: Tensor, depth: int, draws: Sequence[torch.Generator],
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Mels `[steps, B, 1, bands, columns]` → frames `[B, T, 3, h, w]` and their codes `[T, B, L, D]`.
 
     Every film starts at a random latent around its base.
     """
     start = generator.broadcast(generator.mapping(base))
+    noise = torch.stack([torch.randn(len(mels) + 1, *start.shape[1:], generator=one) for one in draws], 1)
+    noise = noise.to(mels.device)
     with torch.no_grad():
-        deltas = inverters.sound(mels.flatten(0, 1)).unflatten(0, mels.shape[:2])
-        w = start + 0.5 * network.deviation * torch.randn(start.shape, generator=draws)
+        with mixed(mels.device):
+            deltas = inverters.sound(mels.flatten(0, 1)).float().unflatten(0, mels.shape[:2])
+        w = start + 0.5 * network.deviation * noise[0]
     hidden, codes = network.start(len(base)), []
     for t in range(len(mels)):
-        noise = 0.1 * torch.randn(w.shape, generator=draws)
-        w, hidden = network(w, start, deltas[t], noise, hidden)
+        w, hidden = network(w, start, deltas[t], 0.1 * noise[t + 1], hidden)
         if t >= WARM and (t - WARM) % STRIDE == 0:
             codes.append(w)
-    frames = [
-        generator(code, fields.scroll(tiles, flow), depth).clamp(-1.2, 1.2)
-        for code, flow in zip(codes, flows, strict=True)
-    ]
-    return torch.stack(frames, 1), torch.stack(codes)
+    with mixed(mels.device):
+        seen = [generator(code, fields.scroll(tiles, flow), depth) for code, flow in zip(codes, flows, strict=True)]
+    return torch.stack(seen, 1).float().clamp(-1.2, 1.2), torch.stack(codes)
 
 
 def _for_eye(pictures: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class RecurrentStep(nn.Module):
 
     def start(self, batch: int) -> dict[str, Tensor]:
         """Hidden states before the first sound: zeros `{group: [B, hidden]}`."""
-        return {name: torch.zeros(batch, self.hidden) for name in self.groups}
+        return {name: self.deviation.new_zeros(batch, self.hidden) for name in self.groups}
 
     def forward(
         self, w: Tensor, base: Tensor, delta: Tensor, noise: Tensor, hidden: dict[str, Tensor]

@@ -93,7 +93,7 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
             if number + 1 == scale.settled and done <= last:
                 save_early(run, lesson.ema)
             first = last
-    if done < total + scale.adversarial_steps:
+    if max(done, total) < total + scale.adversarial_steps:
         _adversarial(lesson, max(0, done - total), total, progress)
     generator.load_state_dict(lesson.ema.shadow)
     return settle(generator, scale)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tiny_bundle import make_tiny_bundle
 
 from engine.bundle import GRAPHS, Bundle, TensorSpec, load_bundle
@@ -58,6 +60,37 @@ def test_the_picture_follows_latent_fields_and_fraction(generator: Session) -> N
         other = feeds | {name: feeds_for(generator, seed=1)[name]}
         assert not np.array_equal(generator.run(other)["rgba"], before), name
     np.testing.assert_array_equal(generator.run(feeds)["rgba"], before)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_sum_with_a_convolution_of_constants_is_the_same_in_every_run(tmp_path: Path, runtime: str) -> None:
+    """As in a generator that begins with a learned constant; OpenVINO left alone adds to its last result."""
+    rng = np.random.default_rng(0)
+    shapes = {"constant": (1, 32, 9, 16), "gate": (16, 32, 1, 1), "filter": (16, 24, 1, 1)}
+    constants = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    nodes = [
+        helper.make_node("Conv", ["constant", "gate"], ["first"]),
+        helper.make_node("Conv", ["x", "filter"], ["second"]),
+        helper.make_node("Add", ["first", "second"], ["y"]),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", (1, 24, 9, 16)), ("y", (1, 16, 9, 16)))
+    )
+    stored = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "sum", [x], [y], stored)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "sum.onnx"
+    )
+    feeds = {"x": rng.standard_normal((1, 24, 9, 16)).astype(np.float32)}
+    expected = sum(
+        np.einsum("oi,nihw->nohw", constants[weights][..., 0, 0], value)
+        for weights, value in (("gate", constants["constant"]), ("filter", feeds["x"]))
+    )
+    session = open_session(tmp_path / "sum.onnx", runtime, threads=1)
+    for _ in range(5):
+        np.testing.assert_allclose(session.run(feeds)["y"], expected, atol=1e-3)
+    session.close()
 
 
 def test_an_array_rewritten_in_place_is_read_anew(generator: Session) -> None:

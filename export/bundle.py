@@ -30,6 +30,7 @@ from engine.bundle import (
     TextSpec,
     describe_graph,
     describe_weights,
+    load_bundle,
     write_manifest,
 )
 from engine.errors import BundleError
@@ -235,6 +236,22 @@ def prove(path: Path, module: nn.Module, inputs: dict[str, Tensor], outputs: lis
         )
     log.info("%s: parity mean %.2g max %.2g", path.name, error["mean"], error["max"])
     return error
+
+
+def record_evaluation(folder: Path, report: dict[str, Any]) -> None:
+    """Write what `cymatic evaluate` found into the bundle's provenance; graphs and weights stay what they are."""
+    manifest = load_bundle(folder).manifest
+    manifest.provenance["evaluation"] = {
+        "judges": report["judges"]["sha256"],
+        "seed": report["method"]["seed"],
+        "runtime": report["method"]["runtime"],
+        "machine": report["machine"],
+        "figures": {bar["name"]: bar["value"] for bar in report["bars"]},
+    }
+    try:
+        write_manifest(folder, manifest)
+    except OSError as error:
+        raise BundleError(f"{folder}: the figures cannot be written into it: {error.strerror}") from error
 
 
 def machine() -> str:

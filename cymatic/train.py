@@ -14,7 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "train",
         help="train a bundle from the synthetic world",
-        description="Train every stage and write a bundle. Stop it at any time; the same command goes on where it was.",
+        description="Train every stage; write a bundle and the run's log (RUN/log.csv, RUN/log.svg). Stop it at any time; "
+        "the same command goes on where it was. For several GPUs or machines: torchrun ... -m cymatic train.",
     )
     parser.add_argument(
         "--scale", choices=("smoke", "landscape"), default="landscape", help="how long to train (default: landscape)"
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise CymaticError("training needs torch: pip install 'cymatic[train]'") from error
     from export.bundle import Trained, check_target, write_bundle
     from training import distributed, pipeline
+    from training.log import write_log
     from training.run import Run
     from training.scales import SCALES
 
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if not first:
         return 0
     found = pipeline.write_metrics(run_folder)
+    write_log(folder, folder / "log")
     provenance = {
         "data": "the synthetic world of this project, no recordings",
         "scale": scale.name,

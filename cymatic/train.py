@@ -14,8 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "train",
         help="train a bundle from the synthetic world",
-        description="Train every stage; write a bundle and the run's log (RUN/log.csv, RUN/log.svg). Stop it at any time; "
-        "the same command goes on where it was. For several GPUs or machines: torchrun ... -m cymatic train.",
+        description="Train every stage; write a bundle and the run's log (RUN/log.csv, RUN/log.svg). Stop it at any "
+        "time; the same command goes on where it was. For several GPUs or machines: torchrun ... -m cymatic train.",
     )
     parser.add_argument(
         "--scale", choices=("smoke", "landscape"), default="landscape", help="how long to train (default: landscape)"

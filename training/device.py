@@ -5,11 +5,16 @@ Weights, optimisers, losses and checkpoints are float32 everywhere, so that a ru
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from engine.errors import CymaticError
+
+Given, Result = ParamSpec("Given"), TypeVar("Result")
 
 
 def pick() -> torch.device:
@@ -34,3 +39,17 @@ def has_bfloat16(device: torch.device) -> bool:
 def mixed(device: torch.device) -> torch.autocast:
     """Convolutions and matrix products inside are bfloat16 where that pays; no loss scaling is needed for it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
+
+
+def exact(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Inside `mixed`, too, this function computes in float32: eight bits cannot say where a pixel is."""
+
+    @functools.wraps(function)
+    def inner(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        kind = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
+        if not torch.is_autocast_enabled(kind):  # nothing for an exporter to see
+            return function(*args, **kwargs)
+        with torch.autocast(kind, enabled=False):
+            return function(*args, **kwargs)
+
+    return inner

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.device import exact
+
 Part = tuple[slice, slice]  # rows and columns of a grid
 
 
@@ -61,6 +63,7 @@ class Places(nn.Module):
         """Features that `draw` returns."""
         return self.rows + 2 * self.columns
 
+    @exact
     def forward(self, w: Tensor) -> Placed:
         at, size, bend, lift, spread, shear = (self.affine(w) + self.curve(w)).split(self.sizes, 1)
         bend, lift = bend.view(len(w), -1, self.fields), lift.view(len(w), self.rows, self.columns)
@@ -87,6 +90,7 @@ class Places(nn.Module):
             self.affine.weight[entry, component] = weight
 
 
+@exact
 def draw(places: Placed, fields: Tensor, grid: tuple[int, int], part: Part | None = None) -> Tensor:
     """The features `[B, R + 2C, h, w]` of `places` on `grid`, or on the part of it that `fields [B, F, h, w]` show."""
     rows, columns = places.lift.shape[1:]

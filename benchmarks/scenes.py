@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from cymatic.stage import EngineOptions, Stage
 from engine.bundle import find_bundle, load_bundle
 from presets.store import PresetStore
-from training.clips import HELD_OUT
+from training.clips import SPLITS
 from training.run import seeded
 from training.world.factors import SCENES, draw_tracks
 from training.world.sound import SAMPLE_RATE, synthesise
@@ -81,7 +81,7 @@ def main() -> None:
     pictures = []
     with tempfile.TemporaryDirectory() as folder:
         for number, scene in enumerate(SCENES):
-            draws = seeded(args.seed, HELD_OUT, number)
+            draws = seeded(args.seed, SPLITS["test"].start, number)
             sound = Path(folder) / f"{scene}.wav"
             track = draw_tracks(SOUND_S, draws, scene=number)
             soundfile.write(sound, synthesise(track, draws).numpy(), SAMPLE_RATE)

@@ -1,7 +1,8 @@
 """Sound windows for training: clips of the world's sound, cut into mel windows with the factors that sounded.
 
-Clip i is always the same clip. Windows are kept on disk in the run folder (safetensors), so a resumed run starts at
-once. What is drawn for a batch takes one generator a row (`training.run.streams`).
+Clip i is always the same clip, and `SPLITS` says which clips are for what. Windows are kept on disk in the run folder
+(safetensors), so a resumed run starts at once. What is drawn for a batch takes one generator a row
+(`training.run.streams`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ CLIP_S = 4.5
 PICTURE = (72, 128)  # what F_v looks at
 WINDOWS = 4  # cut from each clip
 HEARD_S = 0.6  # factors are averaged over this long before the window's end: what a listener would call "now"
-HELD_OUT = 10_000_000  # clips from here on are never trained on
+# Clips by number: to learn from, to look at while choosing, and to report on. No clip is in two of them.
+SPLITS = {
+    "train": range(10_000_000),
+    "validation": range(10_000_000, 20_000_000),
+    "test": range(20_000_000, 30_000_000),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +73,15 @@ def make_clip(number: int, seed: int, config: MelConfig) -> tuple[Tensor, Tensor
     return mels, heard, tracks.scene
 
 
-def training_windows(run: Run, scale: Scale, progress: bool) -> SoundWindows:
-    """The clips that the encoders learn from."""
-    return _windows(run, "sounds", range(scale.embedding_clips), scale, progress)
+def clips_of(split: str, scale: Scale) -> range:
+    """The clips of a split that a run of this scale uses: a twelfth as many are held out as are learned from."""
+    count = scale.embedding_clips if split == "train" else max(16, scale.embedding_clips // 12)
+    return SPLITS[split][:count]
 
 
-def held_out_windows(run: Run, scale: Scale, progress: bool) -> SoundWindows:
-    """Clips that no stage learns from, a twelfth as many."""
-    count = max(16, scale.embedding_clips // 12)
-    return _windows(run, "sounds-held-out", range(HELD_OUT, HELD_OUT + count), scale, progress)
-
-
-def _windows(run: Run, name: str, clips: range, scale: Scale, progress: bool) -> SoundWindows:
-    """Made once, each process its part of the clips, then read back from the run folder."""
+def windows_of(run: Run, scale: Scale, split: str, progress: bool = False) -> SoundWindows:
+    """Windows of a split, `WINDOWS` of each clip in a row; made once, each process its part, then read back."""
+    clips, name = clips_of(split, scale), f"sounds-{split}"
     path = run.folder / f"{name}.safetensors"
     if (content := run.read(path)) is not None:
         stored = load(content)

@@ -24,11 +24,10 @@ from training import distributed
 from training.clips import (
     PICTURE,
     SoundWindows,
-    held_out_windows,
     label_tokens,
     spec_augment,
     tokens_for,
-    training_windows,
+    windows_of,
 )
 from training.device import mixed, pick
 from training.embedding import JointEmbedding
@@ -99,7 +98,7 @@ def heard(base: Tensor, vectors: Tensor) -> Tensor:
 def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *, progress: bool = True) -> Inverters:
     """Run or resume both encoders; `generator` is only looked through, at the size it had when W settled."""
     device, total = pick(), scale.inversion_steps
-    windows = training_windows(run, scale, progress)
+    windows = windows_of(run, scale, "train", progress)
     torch.manual_seed(scale.seed + 2)
     inverters = Inverters.create(scale).to(device)
     inverters.start_from(joint)
@@ -164,7 +163,7 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         if (step + 1) % SAVE_EVERY == 0 and step + 1 < total:
             save(step + 1)
     inverters.freeze()
-    held = held_out_windows(run, scale, progress=False)
+    held = windows_of(run, scale, "validation")
     if distributed.rank() == 0:
         run.log("inversion", step=total, **evaluate(run, inverters, generator, joint, held, tiles, depth))
     save(total)

@@ -72,9 +72,9 @@ SCALES = {
         generator=_config((96, 96, 64, 48, 32), 48),
         phases=(
             Phase(depth=3, images=28_000, batch=8),
-            Phase(depth=4, images=18_000, batch=8),
-            Phase(depth=5, images=12_000, batch=8, reuse=4, quarters=True),
-            Phase(depth=6, images=16_000, batch=8, reuse=4, quarters=True),
+            Phase(depth=4, images=12_000, batch=8),
+            Phase(depth=5, images=10_000, batch=8, reuse=4, quarters=True),
+            Phase(depth=6, images=7_200, batch=8, reuse=4, quarters=True),
         ),
         settled=2,
         adversarial_steps=0,

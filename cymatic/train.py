@@ -18,7 +18,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "time; the same command goes on where it was. For several GPUs or machines: torchrun ... -m cymatic train.",
     )
     parser.add_argument(
-        "--scale", choices=("smoke", "landscape"), default="landscape", help="how long to train (default: landscape)"
+        "--scale",
+        choices=("smoke", "landscape", "smoke-3", "landscape-3"),
+        default="landscape",
+        help="how long to train; -3 paints with a StyleGAN3 (default: landscape)",
     )
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="run folder (default: runs/SCALE)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="bundle folder (default: RUN/bundle)")

@@ -38,8 +38,8 @@ from engine.runtime import open_session
 from export.graphs import Z_DIM, EncoderGraph, GeneratorGraph, MappingGraph, RecurrentGraph, TextGraph
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
+from training.networks.generators import Generator
 from training.networks.recurrent import RecurrentStep
-from training.networks.stylegan2 import Generator
 from training.pictures import FieldTiles
 from training.world import captions, factors, fields
 

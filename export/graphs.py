@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.encoders import Inversion, SoundEncoder, TextEncoder
+from training.networks.generators import Generator
 from training.networks.recurrent import RecurrentStep
-from training.networks.stylegan2 import Generator
 from training.world import factors
 
 Z_DIM = factors.INDEX["flash"]  # ambient and placement factors before `flash`, which rests in a calm landscape

@@ -15,9 +15,11 @@ from engine.errors import CymaticError
 from training import distributed
 from training.device import mixed, pick
 from training.losses import discriminator_loss, generator_loss, r1_penalty, teach_loss
+from training.networks import stylegan3
 from training.networks.discriminators import ImageDiscriminator
+from training.networks.generators import Generator, create
 from training.networks.places import Part
-from training.networks.stylegan2 import Generator, cut
+from training.networks.stylegan2 import cut
 from training.pictures import FieldTiles, WorldPictures
 from training.run import Ema, Run, grad_norm, seeded
 from training.scales import Phase, Scale
@@ -72,7 +74,7 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> Generator:
     """Run or resume the stage; returns the averaged generator with `w_avg` set."""
     device = pick()
     torch.manual_seed(scale.seed)
-    generator = Generator(scale.generator)
+    generator = create(scale.generator)
     place(generator)
     generator.to(device, memory_format=torch.channels_last)
     tiles = FieldTiles(scale.generator.size, device=device)
@@ -164,12 +166,23 @@ KNOWN_COLUMNS: tuple[Known, ...] = (
     (4, "shear", 0, 0.0, {"lean": -0.16}),
     (4, "size", 0, -1.8, {}),
 )
+# StyleGAN3's planes, down (0) or right (1): the land, the sun, the event; the last one stays.
+KNOWN_PLANES: tuple[tuple[int, int, dict[str, float]], ...] = (
+    (0, 0, HORIZON),
+    (1, 0, {"time_of_day": -0.304, "horizon": 0.09}),
+    (1, 1, {"sun_x": 0.462}),
+    (2, 1, {"event_x": 0.416}),
+)
 
 
 def place(generator: Generator) -> None:
     """Start places where the world has things: left alone, a network does not find them."""
-    places, index = generator.places, dict(factors.INDEX)
-    index |= {f"+{name}": factors.COUNT + i for i, name in enumerate(factors.SCENES)}
+    index = factors.INDEX | {f"+{name}": factors.COUNT + i for i, name in enumerate(factors.SCENES)}
+    if isinstance(generator, stylegan3.Generator):
+        for plane, axis, slopes in KNOWN_PLANES:
+            generator.places.know(plane, axis, {index[name]: slope for name, slope in slopes.items()})
+        return
+    places = generator.places
     for known, first, count in ((KNOWN_ROWS, 0, places.rows), (KNOWN_COLUMNS, places.rows, places.columns)):
         for number, what, by, bias, slopes in known:
             if number < count:
@@ -194,7 +207,7 @@ def save_early(run: Run, ema: Ema) -> None:
 
 def load_early(run: Run, scale: Scale) -> Generator:
     """The averaged generator as it was when W settled, frozen, `w_avg` set. Its mapping is the final one."""
-    generator = Generator(scale.generator).to(pick(), memory_format=torch.channels_last)
+    generator = create(scale.generator).to(pick(), memory_format=torch.channels_last)
     if run.restore("generator-early", generator=generator) is None:
         raise CymaticError(f"{run.checkpoint('generator-early')} is missing; choose another --run folder")
     return settle(generator, scale)
@@ -315,7 +328,7 @@ def sheet(lesson: Lesson, depth: int, name: str) -> None:
     """Odd rows the world, even rows the generator (averaged weights), the nine scenes and a calm one, unseen draws."""
     if not lesson.run.writes:
         return
-    averaged = Generator(lesson.generator.config).to(pick())
+    averaged = create(lesson.generator.config).to(pick())
     averaged.load_state_dict(lesson.ema.shadow)
     averaged.eval()
     height, seed = averaged.size_at(depth)[0], lesson.scale.seed + 5_000_000

@@ -33,7 +33,7 @@ from training.device import mixed, pick
 from training.embedding import JointEmbedding
 from training.losses import cosine_distance
 from training.networks.encoders import Inversion, SoundTrunk, TextTrunk
-from training.networks.stylegan2 import Generator
+from training.networks.generators import Generator
 from training.pictures import FieldTiles
 from training.run import Run, seeded, streams
 from training.scales import Scale

@@ -13,8 +13,8 @@ from training import distributed, embedding, generator, inversion, recurrent
 from training.device import pick
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
+from training.networks.generators import Generator
 from training.networks.recurrent import RecurrentStep
-from training.networks.stylegan2 import Generator
 from training.run import Run, keep_memory
 from training.scales import Scale
 

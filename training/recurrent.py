@@ -17,8 +17,8 @@ from training.embedding import JointEmbedding
 from training.inversion import Inverters, calm, heard
 from training.losses import cosine_distance, discriminator_loss, generator_loss, r1_penalty
 from training.networks.discriminators import ImageDiscriminator, VideoDiscriminator, films
+from training.networks.generators import Generator
 from training.networks.recurrent import RecurrentStep
-from training.networks.stylegan2 import Generator
 from training.pictures import FieldTiles
 from training.run import Run, seeded, streams
 from training.scales import Scale

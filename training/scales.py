@@ -1,10 +1,14 @@
-"""How long each stage trains: `smoke` proves the chain in minutes, `landscape` makes the shipped bundle."""
+"""How long each stage trains: `smoke` proves the chain in minutes, `landscape` makes the shipped bundle.
+
+`smoke-3` and `landscape-3` train a StyleGAN3 in the generator's place.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.networks.stylegan2 import GeneratorConfig
+from training.networks import stylegan2, stylegan3
+from training.networks.generators import GeneratorConfig
 from training.world import factors, fields
 
 
@@ -42,22 +46,17 @@ class Scale:
     seed: int = 1
 
 
-def _config(channels: tuple[int, ...], head: int) -> GeneratorConfig:
-    normals = factors.SCENE_SLICE.start
-    return GeneratorConfig(
-        channels=channels,
-        head=head,
-        factors=factors.COUNT,
-        normals=normals,
-        fields=fields.COUNT,
-        detail=fields.DETAIL,
-    )
+_WORLD = {
+    "factors": factors.COUNT,
+    "normals": factors.SCENE_SLICE.start,
+    "fields": fields.COUNT,
+    "detail": fields.DETAIL,
+}
 
-
-SCALES = {
-    "smoke": Scale(
+_SCALES = (
+    Scale(
         name="smoke",
-        generator=_config((24, 24, 16), 16),
+        generator=stylegan2.GeneratorConfig(channels=(24, 24, 16), head=16, **_WORLD),
         phases=(Phase(depth=3, images=320, batch=16), Phase(depth=4, images=160, batch=8)),
         settled=1,
         adversarial_steps=4,
@@ -67,9 +66,9 @@ SCALES = {
         recurrent_steps=6,
         batch=16,
     ),
-    "landscape": Scale(
+    Scale(
         name="landscape",
-        generator=_config((96, 96, 64, 48, 32), 48),
+        generator=stylegan2.GeneratorConfig(channels=(96, 96, 64, 48, 32), head=48, **_WORLD),
         phases=(
             Phase(depth=3, images=28_000, batch=8),
             Phase(depth=4, images=12_000, batch=8),
@@ -83,4 +82,32 @@ SCALES = {
         inversion_steps=1_250,
         recurrent_steps=160,
     ),
-}
+    Scale(
+        name="smoke-3",
+        generator=stylegan3.GeneratorConfig(channels=(24, 24, 16), **_WORLD),
+        phases=(Phase(depth=2, images=320, batch=16), Phase(depth=3, images=160, batch=8)),
+        settled=1,
+        adversarial_steps=4,
+        embedding_clips=72,
+        embedding_steps=60,
+        inversion_steps=30,
+        recurrent_steps=6,
+        batch=16,
+    ),
+    Scale(
+        name="landscape-3",
+        generator=stylegan3.GeneratorConfig(channels=(64, 64, 48, 32, 24), **_WORLD),
+        phases=(
+            Phase(depth=3, images=28_000, batch=8),
+            Phase(depth=4, images=12_000, batch=8),
+            Phase(depth=5, images=10_000, batch=8, reuse=4, quarters=True),
+        ),
+        settled=2,
+        adversarial_steps=0,
+        embedding_clips=1_000,
+        embedding_steps=1_200,
+        inversion_steps=1_250,
+        recurrent_steps=160,
+    ),
+)
+SCALES = {scale.name: scale for scale in _SCALES}

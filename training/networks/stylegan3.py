@@ -27,6 +27,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from training import distributed
+from training.device import exact
 from training.networks.places import Part
 from training.networks.stylegan2 import Mapping, ModulatedConv, latent_groups
 
@@ -137,6 +138,7 @@ class Motion(nn.Module):
         with torch.no_grad():
             self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(config.planes))
 
+    @exact
     def forward(self, w: Tensor) -> Tensor:
         turn, way = self.affine(w).view(len(w), self.planes, 4).split(2, 2)
         return torch.cat([turn * torch.rsqrt(turn.square().sum(2, keepdim=True) + 1e-8), way], 2)

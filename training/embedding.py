@@ -72,8 +72,6 @@ class JointEmbedding:
 def train(run: Run, scale: Scale, *, progress: bool = True) -> JointEmbedding:
     """Run or resume the stage; logs retrieval on the test clips at the end."""
     device, total = pick(), scale.embedding_steps
-    windows = windows_of(run, scale, "train", progress)
-    held = windows_of(run, scale, "test", progress)
     torch.manual_seed(scale.seed + 1)
     joint = JointEmbedding.create(scale).to(device)
     heat = nn.Parameter(torch.tensor(math.log(1 / 0.07), device=device))
@@ -88,6 +86,7 @@ def train(run: Run, scale: Scale, *, progress: bool = True) -> JointEmbedding:
     if done == total:
         return joint.freeze()
     run.rewind("embedding", done)
+    windows, held = (windows_of(run, scale, split, progress) for split in ("train", "test"))
 
     def save(step: int) -> None:
         state = {name: network.state_dict() for name, network in joint.networks().items()}

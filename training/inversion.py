@@ -98,7 +98,6 @@ def heard(base: Tensor, vectors: Tensor) -> Tensor:
 def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *, progress: bool = True) -> Inverters:
     """Run or resume both encoders; `generator` is only looked through, at the size it had when W settled."""
     device, total = pick(), scale.inversion_steps
-    windows = windows_of(run, scale, "train", progress)
     torch.manual_seed(scale.seed + 2)
     inverters = Inverters.create(scale).to(device)
     inverters.start_from(joint)
@@ -111,6 +110,7 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
     if done == total:
         return inverters.freeze()
     run.rewind("inversion", done)
+    windows, held = (windows_of(run, scale, split, progress) for split in ("train", "validation"))
     means = {name: w.to(device) for name, w in means.items()}
     depth = scale.phases[scale.settled - 1].depth
     tiles = FieldTiles(scale.generator.size, device=device).at(generator.size_at(depth)[0])
@@ -163,7 +163,6 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         if (step + 1) % SAVE_EVERY == 0 and step + 1 < total:
             save(step + 1)
     inverters.freeze()
-    held = windows_of(run, scale, "validation")
     if distributed.rank() == 0:
         run.log("inversion", step=total, **evaluate(run, inverters, generator, joint, held, tiles, depth))
     save(total)

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` under this name: a reader, or a power cut, finds the old file or the new one, never half of one.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new empty file in the same folder, to be written by name; in the end it takes the place of `path`.
 
-    The folder must be there. OSError when it cannot be written; the old file then stays.
+    A reader, or a power cut, finds the old file or the new one, never half of one. When the block raises, the old file
+    stays and the new one is gone. The folder must be there. OSError when nothing can be written there.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; ours are there to be shared
-        os.replace(temporary, path)
+        temporary.chmod(0o644)  # mkstemp makes it private; ours are there to be shared
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` under this name, as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

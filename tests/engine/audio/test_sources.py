@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from engine.audio import sources
-from engine.audio.sources import FileSource, SourceState, open_source
+from engine.audio.sources import FileSource, SoundFile, SourceState, open_source
 from engine.errors import AudioError
 
 
@@ -212,6 +212,30 @@ def test_a_file_that_breaks_while_it_plays_gives_silence_and_says_so(tmp_path: P
     assert source.read().samples.any()
     assert (source.state, source.error) == (SourceState.RUNNING, None)
     source.stop()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_a_file_is_read_from_end_to_end(tmp_path: Path, suffix: str) -> None:
+    tone = np.sin(0.05 * np.arange(110_000)).astype(np.float32)
+    sound = np.stack([0.5 * tone, -0.2 * tone], 1)
+    file = SoundFile(write(tmp_path / f"x.{suffix}", sound, 44_100))
+    assert (file.sample_rate, file.channels) == (44_100, 2)
+    assert file.seconds == pytest.approx(110_000 / 44_100, abs=0.01)
+    blocks = list(file.blocks())
+    assert max(map(len, blocks)) == 44_100, "a second at a time, however long the file"
+    whole = np.concatenate(blocks)
+    assert whole.shape == (110_000, 2)
+    np.testing.assert_allclose(whole, sound, atol=0.05)
+    np.testing.assert_array_equal(np.concatenate(list(file.mono())), whole.mean(axis=1))
+
+
+def test_a_file_that_is_damaged_further_on_says_where(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.flac", np.random.default_rng(0).uniform(-0.1, 0.1, (96_000, 2)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    blocks = SoundFile(path).blocks()
+    assert len(next(blocks)) == 48_000
+    with pytest.raises(AudioError, match=r"x\.flac is damaged.* after 1\.0 s"):
+        next(blocks)
 
 
 def test_the_demo_is_the_shipped_soundscape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

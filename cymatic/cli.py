@@ -13,6 +13,7 @@ from engine.errors import CymaticError
 
 COMMANDS = {
     "live": "listen and paint: microphone, demo soundscape or a sound file",
+    "render": "paint a sound file into an MP4",
     "devices": "list the microphones",
     "presets": "list, show, check and make presets",
     "train": "train a bundle, every stage from world to export",

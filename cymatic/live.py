@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from cymatic.arguments import frame_rate, seconds
 from engine.control.osc import DEFAULT_PORT
 from engine.errors import CymaticError
 
@@ -49,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--runtime", default="auto", choices=RUNTIMES, metavar="NAME", help=f"{', '.join(RUNTIMES)} (default: auto)"
     )
     paint.add_argument(
-        "--fps", type=_frame_rate, metavar="N", help="frames a second; default: 60 if this machine can, else 30"
+        "--fps", type=frame_rate, metavar="N", help="frames a second; default: 60 if this machine can, else 30"
     )
     show = parser.add_argument_group("where it is shown")
     show.add_argument("--headless", action="store_true", help="no window")
@@ -61,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--osc-host", default="127.0.0.1", metavar="HOST", help="0.0.0.0: the whole network (OSC knows no passwords)"
     )
     end = parser.add_argument_group("what stays of it")
-    end.add_argument("--seconds", type=_seconds, metavar="N", help="end by itself so long after the first picture")
+    end.add_argument("--seconds", type=seconds, metavar="N", help="end by itself so long after the first picture")
     end.add_argument("--report", metavar="FILE.json", help="write frame times, latency, memory and events")
     end.add_argument("--snapshot", metavar="FILE.png", help="write the last picture")
     parser.set_defaults(run=run)
@@ -175,21 +176,6 @@ def _signals_close(stage: Stage) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _frame_rate(text: str) -> float:
-    return _number(text, 1.0, 240.0)
-
-
-def _seconds(text: str) -> float:
-    return _number(text, 0.0, 1e9)
-
-
-def _number(text: str, lowest: float, highest: float) -> float:
-    value = float(text)
-    if not lowest <= value <= highest:
-        raise argparse.ArgumentTypeError(f"{text} is not between {lowest:g} and {highest:g}")
-    return value
 
 
 def _say(line: str) -> None:

@@ -21,7 +21,7 @@ from engine.control.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("cymatic", "engine", "export", "gui", "presets", "training")
-SUBCOMMANDS = ("live", "devices", "presets", "train", "world")
+SUBCOMMANDS = ("live", "render", "devices", "presets", "train", "world")
 
 QT = {"PySide6", "shiboken6", "pyqtgraph", "qtpy", "PyQt5", "PyQt6"}
 TORCH = {"torch", "torchvision", "torchaudio"}
@@ -35,8 +35,14 @@ WALLS = {
 DOORS = {("engine/runtime/torch_cuda.py", "torch")}
 """The only holes in the walls: (file, what it may import all the same)."""
 
-LAZY = {("cymatic/train.py", "torch"), ("cymatic/world.py", "torch")}
-"""Commands that need the training extra; they import it only when they run."""
+LAZY = {
+    ("cymatic/train.py", "torch"),
+    ("cymatic/world.py", "torch"),
+    ("cymatic/render.py", "av"),
+    ("cymatic/render.py", "tqdm"),
+    ("cymatic/movie.py", "av"),
+}
+"""Commands that need an extra, and what only they import; they import it only when they run."""
 
 LONGEST = 450
 LONG_FOR_A_REASON: dict[str, str] = {}

@@ -5,23 +5,32 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
 from one_thread import one_thread  # noqa: F401
 from PIL import Image
+from tqdm import tqdm
 
 from cymatic import cli
 from engine.bundle import split_words
 from training.world import factors
 from training.world.preview import STRENGTHS, STRIP, scene_vectors
 
+FILMS = (*factors.SCENES, "music")
 
-def test_preview_writes_a_sheet_sounds_and_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+
+def test_preview_writes_a_sheet_captions_and_films(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)  # its thread would outlive the test
     out = tmp_path / "deep" / "folder"
-    assert cli.main(["world", "preview", "--out", str(out), "--size", "36x64", "--seed", "3"]) == 0
-    names = ["world.png", "captions.txt", *(f"{scene}.wav" for scene in factors.SCENES)]
+    asked = ["--size", "36x64", "--seed", "3", "--fps", "10", "--seconds", "2"]
+    assert cli.main(["world", "preview", "--out", str(out), *asked]) == 0
+    names = ["world.png", "captions.txt", *(f"{name}.mp4" for name in FILMS)]
     assert capsys.readouterr().out.splitlines() == [str(out / name) for name in names]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
     with Image.open(out / "world.png") as sheet:
         pixels = np.asarray(sheet)
     assert pixels.shape == (9 * (36 + STRIP), 4 * 64, 3)
@@ -33,10 +42,16 @@ def test_preview_writes_a_sheet_sounds_and_captions(tmp_path: Path, capsys: pyte
     lines = (out / "captions.txt").read_text().splitlines()
     assert len(lines) == 9 * len(STRENGTHS)
     assert all(len(split_words(line.split(": ", 1)[1])) >= 1 for line in lines)
-    for scene in factors.SCENES:
-        sound, rate = soundfile.read(out / f"{scene}.wav")
-        assert len(sound) == 6 * rate
-        assert np.abs(sound).max() > 1e-3, scene
+    for name in FILMS:
+        with av.open(str(out / f"{name}.mp4")) as film:
+            pictures = np.stack([frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]).astype(float)
+        assert pictures.shape == (20, 36, 64, 3)
+        assert pictures.std() > 5
+        assert np.abs(np.diff(pictures, axis=0)).mean() > 0.2, f"{name} moves"
+        with av.open(str(out / f"{name}.mp4")) as film:
+            sound = np.concatenate([frame.to_ndarray()[0] for frame in film.decode(audio=0)])
+            assert len(sound) / film.streams.audio[0].rate == pytest.approx(2.0, abs=0.1)
+        assert np.abs(sound).max() > 0.2, name
 
 
 def test_sheet_only_writes_no_sound_and_a_seed_is_a_world(tmp_path: Path) -> None:
@@ -98,6 +113,14 @@ def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture
         cli.main(["world", "preview", "--size", size])
     assert ended.value.code == 2
     assert "argument --size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("told", [["--fps", "0"], ["--fps", "x"], ["--seconds", "nan"], ["--seconds", "600"]])
+def test_a_length_or_rate_that_is_none_is_refused(told: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["world", "preview", *told])
+    assert ended.value.code == 2
+    assert f"argument {told[0]}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["world", "preview"], ["world", "demo", "x.ogg"], ["train"]])

@@ -1,22 +1,25 @@
-"""A look at the world: a sheet of its scenes at four strengths, a sound of each, captions."""
+"""A look at the world: a sheet of its scenes at four strengths, captions, and films with sound."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-import soundfile
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from engine.errors import CymaticError
 from training.run import seeded
 from training.world import captions, factors, fields
+from training.world.film import Film, textures
+from training.world.music import synthesise_music
 from training.world.picture import render
 from training.world.sound import SAMPLE_RATE, synthesise
 
 STRENGTHS = (0.3, 0.55, 0.8, 1.0)
-SECONDS = 6.0
+PEAK = 0.7  # of a film's sound
 STROKE = 1.2  # `flash` as the sheet shows it: lightning and eruption at their height
 STRIP = 24  # pixels below a picture, for its label
 
@@ -34,7 +37,7 @@ def scene_vectors(seed: int) -> Tensor:
 def write_sheet(path: Path, seed: int, size: tuple[int, int]) -> Path:
     """A PNG with a row for each scene, a column for each strength, labels below the pictures."""
     height, width = size
-    vectors, tiles = scene_vectors(seed), fields.make_tiles(height, width)
+    vectors, tiles = scene_vectors(seed), textures(size)
     sheet = Image.new("RGB", (width * len(STRENGTHS), (height + STRIP) * len(factors.SCENES)), (16, 16, 16))
     draw = ImageDraw.Draw(sheet)
     for row, scene in enumerate(factors.SCENES):
@@ -60,12 +63,20 @@ def write_captions(path: Path, seed: int) -> Path:
     return path
 
 
-def write_sound(path: Path, seed: int, scene: int) -> Path:
-    """Natural sound of a scene, `SECONDS` long: mono WAV, 16 bits. Raises CymaticError when it cannot be written."""
+def film(
+    seed: int, scene: int, tiles: Tensor, fps: float, seconds: float, music: bool = False
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Frames uint8 RGBA `[H, W, 4]`, of the size of `tiles`, each with its sound: `[n, 1]` at `SAMPLE_RATE`.
+
+    The clip is the same at every size and rate. Its sound is brought to `PEAK`, so that no scene is too soft to judge.
+    """
     draws = seeded(seed, 73, scene)
-    sound = synthesise(factors.draw_tracks(SECONDS, draws, scene=scene), draws, SAMPLE_RATE)
-    try:
-        soundfile.write(path, sound.numpy(), SAMPLE_RATE, subtype="PCM_16")
-    except soundfile.LibsndfileError as error:
-        raise CymaticError(f"{path} cannot be written: {error.error_string}") from error
-    return path
+    clip = Film.draw(seconds, draws, scene)
+    sound = (synthesise_music if music else synthesise)(clip.tracks, draws, SAMPLE_RATE)
+    sound = sound * (PEAK / sound.abs().max().clamp(min=1e-6))
+    times = torch.arange(max(1, round(seconds * fps)), dtype=torch.float64) / fps
+    edges = [round(i * SAMPLE_RATE / fps) for i in range(len(times))] + [len(sound)]
+    for i, picture in enumerate(clip.pictures(times.float(), tiles)):
+        opaque = torch.cat([picture, torch.ones(1, *picture.shape[1:])])
+        pixels = (opaque.permute(1, 2, 0) * 255).round().byte().numpy()
+        yield pixels, sound[edges[i] : edges[i + 1], None].numpy()

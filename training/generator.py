@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor
 from tqdm import tqdm
 
 from engine.errors import CymaticError
 from training import distributed
 from training.device import mixed, pick
-from training.losses import discriminator_loss, generator_loss, r1_penalty, teach_loss
+from training.losses import PathLength, discriminator_loss, generator_loss, r1_penalty, teach_loss
 from training.networks import stylegan3
 from training.networks.discriminators import ImageDiscriminator
 from training.networks.generators import Generator, create
 from training.networks.places import Part
 from training.networks.stylegan2 import cut
 from training.pictures import FieldTiles, WorldPictures
-from training.run import Ema, Run, grad_norm, seeded
+from training.run import Ema, Run, grad_norm, seeded, streams
 from training.scales import Phase, Scale
 from training.world import factors
 from training.world import fields as textures
@@ -33,6 +34,7 @@ EMA_DECAY = 0.998
 LOG_EVERY, SAVE_EVERY_S = 50, 90.0
 SAVE_EVERY = 25  # steps of the adversarial stretch
 R1_EVERY, R1_WEIGHT = 16, 5.0
+PATH_EVERY, PATH_WEIGHT, PATH_STEP = 8, 2.0, 1.0
 ADVERSARIAL_WEIGHT = 0.05
 
 
@@ -279,15 +281,16 @@ def inside(image: Tensor, part: Part | None) -> Tensor:
 
 
 def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> None:
-    """Non-saturating loss with R1 beside the teaching loss, at the last phase's size; only texture is left to win."""
+    """Non-saturating loss, R1 and path length beside the teaching loss, at the last phase's size: for texture alone."""
     run, scale, generator, optimiser = lesson.run, lesson.scale, lesson.generator, lesson.optimiser
     freeze_mapping(generator, lesson.ema)
     phase = scale.phases[-1]
     pictures = lesson.pictures(phase, scale.seed * 1000 + 99)
     critic = ImageDiscriminator().to(pick(), memory_format=torch.channels_last)
     critic_optimiser = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.0, 0.99))
+    path_length = PathLength().to(pick())
     if start:
-        run.restore("generator", critic=critic, critic_optimiser=critic_optimiser)
+        run.restore("generator", critic=critic, critic_optimiser=critic_optimiser, path_length=path_length)
     run.rewind("adversarial", start)
     for group in optimiser.param_groups:
         group["lr"] = group["base"] * FLOOR
@@ -296,11 +299,14 @@ def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> Non
         with mixed(shown.device):
             return critic(shown).float()
 
+    def paint(w_plus: Tensor, fields: Tensor) -> Tensor:
+        with mixed(fields.device):
+            return generator(w_plus, fields, phase.depth).float()
+
     for step in tqdm(range(start, scale.adversarial_steps), desc="adversarial", disable=not progress):
         vectors, fields, real = pictures.step(step)
         w_plus = generator.broadcast(generator.mapping(vectors))
-        with mixed(fields.device):
-            fake = generator(w_plus, fields, phase.depth).float()
+        fake = paint(w_plus, fields)
         penalise = step % R1_EVERY == 0
         real.requires_grad_(penalise)
         scores = judge(real)
@@ -312,15 +318,25 @@ def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> Non
         critic_optimiser.step()
         critic.requires_grad_(False)
         loss = teach_loss(fake, real.detach()) + ADVERSARIAL_WEIGHT * generator_loss(judge(fake))
+        if step % PATH_EVERY == 0:
+            way = directions(generator, streams(phase.batch, scale.seed, 23, step)).to(fake.device)
+            far = paint(w_plus + PATH_STEP * way, fields)
+            loss = loss + PATH_EVERY * PATH_WEIGHT * path_length(fake, far, PATH_STEP)
         lesson.step(loss, taught + step)
         critic.requires_grad_(True)
         lesson.images += phase.batch * distributed.size()
         if step % SAVE_EVERY == 0 or step == scale.adversarial_steps - 1:
-            said = distributed.mean({"loss": loss, "critic": critic_loss})
+            said = distributed.mean({"loss": loss, "critic": critic_loss, "path_length": path_length.mean})
             run.log("adversarial", step=step, images=lesson.images, **said)
-            critics = {"critic": critic.state_dict(), "critic_optimiser": critic_optimiser.state_dict()}
-            lesson.save(taught + step + 1, **critics)
+            beside = {"critic": critic, "critic_optimiser": critic_optimiser, "path_length": path_length}
+            lesson.save(taught + step + 1, **{name: part.state_dict() for name, part in beside.items()})
     sheet(lesson, phase.depth, "generator-adversarial")
+
+
+def directions(generator: Generator, draws: list[torch.Generator]) -> Tensor:
+    """`[B, L, D]`, one generator a sample: for each layer a direction of its own, of length 1."""
+    shape = generator.config.layers, generator.config.dim
+    return nnf.normalize(torch.stack([torch.randn(shape, generator=one) for one in draws]), dim=2)
 
 
 @torch.no_grad()

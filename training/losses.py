@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor
+from torch import Tensor, nn
+
+from training import distributed
 
 
 def teach_loss(fake: Tensor, real: Tensor, scales: int = 4) -> Tensor:
@@ -41,6 +45,27 @@ def r1_penalty(scores: Tensor, real: Tensor) -> Tensor:
     """R1 (Mescheder et al. 2018): squared gradient of the scores at real data."""
     (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
+
+
+class PathLength(nn.Module):
+    """A step of one length in W+ should change every picture by one amount, the running mean of such changes.
+
+    Stands in for StyleGAN2's path length regularisation (Karras et al. 2020, Eq. 4). That one draws y among pictures
+    and measures `‖Jᵀy‖`, so that its gradient needs second derivatives of the whole generator. Here ε is drawn in W+,
+    and `‖Jε‖` is a finite difference: one more picture.
+    """
+
+    def __init__(self, rate: float = 0.01) -> None:
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("mean", torch.tensor(math.nan))
+
+    def forward(self, near: Tensor, far: Tensor, step: float) -> Tensor:
+        """`near` and `far [B, 3, H, W]` are `step` apart in W+; the change is a root mean square, divided by `step`."""
+        lengths = (far - near).square().flatten(1).mean(1).add(1e-12).sqrt() / step
+        now = distributed.average(lengths.detach().mean())
+        self.mean.copy_(now if self.mean.isnan() else self.mean.lerp(now, self.rate))
+        return (lengths - self.mean).square().mean()
 
 
 def symmetric_contrastive(a: Tensor, b: Tensor, temperature: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ LAZY = {
     ("cymatic/render.py", "av"),
     ("cymatic/render.py", "tqdm"),
     ("cymatic/movie.py", "av"),
+    ("cymatic/world.py", "av"),
+    ("cymatic/world.py", "tqdm"),
 }
 """Commands that need an extra, and what only they import; they import it only when they run."""
 

@@ -182,7 +182,8 @@ def place(generator: Generator) -> None:
     index = factors.INDEX | {f"+{name}": factors.COUNT + i for i, name in enumerate(factors.SCENES)}
     if isinstance(generator, stylegan3.Generator):
         for plane, axis, slopes in KNOWN_PLANES:
-            generator.places.know(plane, axis, {index[name]: slope for name, slope in slopes.items()})
+            if plane < generator.places.planes:
+                generator.places.know(plane, axis, {index[name]: slope for name, slope in slopes.items()})
         return
     places = generator.places
     for known, first, count in ((KNOWN_ROWS, 0, places.rows), (KNOWN_COLUMNS, places.rows, places.columns)):

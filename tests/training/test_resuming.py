@@ -25,6 +25,9 @@ TINY = dataclasses.replace(
     settled=1,
     adversarial_steps=2,
 )
+TINY_3 = dataclasses.replace(
+    TINY, generator=dataclasses.replace(SCALES["smoke-3"].generator, channels=(8, 8), planes=2)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +149,8 @@ def test_spec_augment_masks_a_band_and_a_time_of_a_copy() -> None:
 def weights(run: Run) -> dict[str, torch.Tensor]:
     state = run.load("generator")
     assert state is not None
-    return {**state["generator"], **{f"ema {name}": value for name, value in state["ema"].items()}}
+    beside = {f"{part} {name}": value for part in ("critic", "path_length") for name, value in state[part].items()}
+    return {**state["generator"], **{f"ema {name}": value for name, value in state["ema"].items()}, **beside}
 
 
 def train_with_kills(run: Run, scale: Scale, kill_at: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,13 +172,15 @@ def train_with_kills(run: Run, scale: Scale, kill_at: list[int], monkeypatch: py
     stage.train(run, scale, progress=False)
 
 
+@pytest.mark.parametrize("scale", [TINY, TINY_3], ids=["stylegan2", "stylegan3"])
 def test_a_killed_generator_ends_with_the_weights_of_an_unbroken_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: Scale
 ) -> None:
-    """Killed inside the first phase, at its end (before W is kept), inside the second and at the end of teaching."""
+    """Killed inside the first phase, at its end (before W is kept), inside the second, at the end of teaching and in
+    the adversarial stretch."""
     unbroken, killed = Run(tmp_path / "unbroken"), Run(tmp_path / "killed")
-    train_with_kills(unbroken, TINY, [], monkeypatch)
-    train_with_kills(killed, TINY, [2, 3, 4, 5], monkeypatch)
+    train_with_kills(unbroken, scale, [], monkeypatch)
+    train_with_kills(killed, scale, [2, 3, 4, 5, 6], monkeypatch)
     expected, found = weights(unbroken), weights(killed)
     assert expected.keys() == found.keys()
     assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []

@@ -296,10 +296,6 @@ def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> Non
     for group in optimiser.param_groups:
         group["lr"] = group["base"] * FLOOR
 
-    def judge(shown: Tensor) -> Tensor:
-        with mixed(shown.device):
-            return critic(shown).float()
-
     def paint(w_plus: Tensor, fields: Tensor) -> Tensor:
         with mixed(fields.device):
             return generator(w_plus, fields, phase.depth).float()
@@ -310,15 +306,15 @@ def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> Non
         fake = paint(w_plus, fields)
         penalise = step % R1_EVERY == 0
         real.requires_grad_(penalise)
-        scores = judge(real)
-        critic_loss = discriminator_loss(scores, judge(fake.detach()))
+        scores = critic(real)  # in float32, since R1 looks at its slopes
+        critic_loss = discriminator_loss(scores, critic(fake.detach()))
         total = critic_loss + (R1_EVERY * 0.5 * R1_WEIGHT * r1_penalty(scores, real) if penalise else 0.0)
         critic_optimiser.zero_grad(set_to_none=True)
         total.backward()
         distributed.average_gradients(critic.parameters())
         critic_optimiser.step()
         critic.requires_grad_(False)
-        loss = teach_loss(fake, real.detach()) + ADVERSARIAL_WEIGHT * generator_loss(judge(fake))
+        loss = teach_loss(fake, real.detach()) + ADVERSARIAL_WEIGHT * generator_loss(critic(fake))
         if step % PATH_EVERY == 0:
             way = directions(generator, streams(phase.batch, scale.seed, 23, step)).to(fake.device)
             far = paint(w_plus + PATH_STEP * way, fields)

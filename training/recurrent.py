@@ -61,9 +61,8 @@ def train(
     depth = scale.phases[scale.settled - 1].depth
     tiles = FieldTiles(scale.generator.size, device=device).at(generator.size_at(depth)[0])
 
-    def judge(shown: Tensor) -> tuple[Tensor, Tensor]:
-        with mixed(device):
-            return frame_critic(shown.flatten(0, 1)).float(), film_critic(films(shown)).float()
+    def judge(shown: Tensor) -> tuple[Tensor, Tensor]:  # in float32, since R1 looks at the scores' own slopes
+        return frame_critic(shown.flatten(0, 1)), film_critic(films(shown))
 
     for number in tqdm(range(done, total), desc="recurrent", disable=not progress):
         draws = streams(FILMS, scale.seed, 62, number)

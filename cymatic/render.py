@@ -90,6 +90,7 @@ def _render(args: argparse.Namespace, path: Path) -> tuple[int, float]:
     from engine.bundle import find_bundle, load_bundle
     from engine.offline import frame_count, open_sessions, paint
 
+    tqdm.monitor_interval = 0  # a thread to wake up slow bars
     sound = SoundFile(args.sound)
     bundle = load_bundle(find_bundle(args.bundle))
     preset, controls = _preset(args.preset, bundle)

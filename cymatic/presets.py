@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from engine.errors import ControlError, PresetError
@@ -55,10 +56,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--fade", type=float, metavar="SECONDS", help="crossfade to this preset; without it the control `fade` decides"
     )
     new.add_argument("--replace", action="store_true", help="replace a preset of that name")
+    new.add_argument("--sentences", nargs=2, type=Path, metavar=("FOLDER", "PROJECTION"),
+                     help="let a sentence-transformers model read the words, through what `fit` has made")  # fmt: skip
+
+    fit = actions.add_parser(
+        "fit",
+        help="learn to read with a sentence-transformers model",
+        description="Learn the projection through which a sentence-transformers model reads for a bundle: any words, "
+        "not only those of the bundle. Needs the extra `text`; a show needs neither the model nor the projection.",
+    )
+    fit.add_argument("model", type=Path, metavar="FOLDER", help="a sentence-transformers model, in a local folder")
+    fit.add_argument("out", type=Path, metavar="PROJECTION", help="the safetensors file to write")
 
     build = actions.add_parser("build-library", help="make the shipped presets again, for a newly trained bundle")
 
-    for action in (new, build):
+    for action in (new, fit, build):
         action.add_argument(
             "--bundle", default=DEFAULT_BUNDLE, metavar="NAME|PATH", help="the bundle whose words count"
         )
@@ -70,7 +82,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked for; `PresetError`, `ControlError` or `BundleError` for what cannot be done."""
-    actions = {"list": _list, "show": _show, "check": _check, "new": _new, "build-library": _build_library}
+    actions = {
+        "list": _list, "show": _show, "check": _check, "new": _new, "fit": _fit, "build-library": _build_library,
+    }  # fmt: skip
     actions[args.action](args)
     return 0
 
@@ -107,6 +121,8 @@ def _check(args: argparse.Namespace) -> None:
                     note = "; its words will be embedded again for this bundle"
                     with _encoder(bundle) as encode:
                         compose(preset, bundle, 0, encode=encode)
+                        ignored = [w for a in preset.anchors if a.kind == "text" for w in encode(a.source).ignored]
+                    note += f", which does not know or cannot fit: {', '.join(ignored)}" if ignored else ""
                 else:
                     compose(preset, bundle, 0)
             except PresetError as error:
@@ -127,7 +143,32 @@ def _new(args: argparse.Namespace) -> None:
     texts = tuple((words, _number(weight, f"--text {words!r}")) for words, weight in args.text)
     controls = dict(_assignment(text) for text in args.controls)
     recipe = Recipe(args.name, args.description, texts, args.seed, controls, args.fade)
-    _make((recipe,), store, _bundle(args.bundle))
+    _make((recipe,), store, _bundle(args.bundle), sentences=args.sentences)
+
+
+def _fit(args: argparse.Namespace) -> None:
+    from contextlib import closing
+
+    from engine.runtime import open_session
+    from presets.projection import Projection, ProjectionCard, write_projection
+
+    sentences = _sentences()
+    if args.out.is_dir() or not args.out.parent.is_dir():
+        raise PresetError(f"{args.out} cannot be written: name a file in a folder that exists")
+    bundle, fingerprint = _bundle(args.bundle), sentences.fingerprint(args.model)
+    graph = bundle.manifest.graphs["text"].sha256
+    with closing(open_session(bundle.graph_path("text"))) as session:
+        weights, figures = sentences.fit(sentences.open_model(args.model), bundle, session)
+    card = ProjectionCard(
+        model=args.model.resolve().name, fingerprint=fingerprint, bundle=bundle.manifest.name, text_graph=graph,
+        limit=sentences.LIMIT, fit=figures,
+    )  # fmt: skip
+    try:
+        write_projection(args.out, Projection(card, weights))
+    except OSError as error:
+        raise PresetError(f"{args.out} cannot be written: {error.strerror or error}") from None
+    _say(f"wrote {args.out}")
+    _say("captions it has not learned from: " + ", ".join(f"{name} {value:g}" for name, value in figures.items()))
 
 
 def _build_library(args: argparse.Namespace) -> None:
@@ -137,9 +178,15 @@ def _build_library(args: argparse.Namespace) -> None:
     _make(LIBRARY, PresetStore([args.folder or SHIPPED]), _bundle(args.bundle), backup=False)
 
 
-def _make(recipes: Sequence[Recipe], store: PresetStore, bundle: Bundle, backup: bool = True) -> None:
+def _make(
+    recipes: Sequence[Recipe],
+    store: PresetStore,
+    bundle: Bundle,
+    backup: bool = True,
+    sentences: tuple[Path, Path] | None = None,
+) -> None:
     """Write all of the recipes' presets, or none if one of them cannot be made."""
-    with _encoder(bundle) as encode:
+    with _encoder(bundle) if sentences is None else _reader(bundle, *sentences) as encode:
         made = [recipe.build(encode, bundle.manifest.graphs["text"].sha256) for recipe in recipes]
         ignored = {
             recipe.name: [word for text, _ in recipe.texts for word in encode(text).ignored] for recipe in recipes
@@ -189,6 +236,29 @@ def _encoder(bundle: Bundle) -> Iterator[TextEncoder]:
         yield text_encoder(session, bundle.manifest.text)
     finally:
         session.close()
+
+
+@contextmanager
+def _reader(bundle: Bundle, folder: Path, path: Path) -> Iterator[TextEncoder]:
+    """A sentence model in the place of the bundle's text encoder."""
+    from presets.projection import projected, read_projection
+
+    projection, sentences = read_projection(path), _sentences()
+    if sentences.fingerprint(folder) != projection.card.fingerprint:
+        raise PresetError(
+            f"{path} was made with the model {projection.card.model!r}, whose files are not those of {folder}"
+        )
+    embed = sentences.open_model(folder)
+    yield projected(projection, bundle, lambda text: embed([text])[0])
+
+
+def _sentences() -> ModuleType:
+    """`training.sentences`, which needs an extra."""
+    try:
+        from training import sentences
+    except ImportError as error:
+        raise PresetError(f"sentence models need {error.name}: pip install 'cymatic[text]'") from None
+    return sentences
 
 
 def _assignment(text: str) -> tuple[str, float]:

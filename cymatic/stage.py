@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engine.runtime.session import Session
     from presets.schema import Preset
     from presets.store import PresetStore
-    from presets.text import TextEncoder
+    from presets.text import Encoded, TextEncoder
 
 DEFAULT_PRESET = "open-sky"
 TEXT_RUNTIME = "onnxruntime"  # opens a small graph in milliseconds
@@ -266,7 +266,18 @@ class Stage:
         if self._encode is None:
             self._text_session = open_graph(self.bundle, "text", TEXT_RUNTIME, threads=1)
             self._encode = text_encoder(self._text_session, self.bundle.manifest.text)
-        return self._encode
+        return self._telling(self._encode)
+
+    def _telling(self, encode: TextEncoder) -> TextEncoder:
+        """The same, but the performer is told which words did not count."""
+
+        def told(text: str) -> Encoded:
+            encoded = encode(text)
+            if encoded.ignored:
+                self.tell(f"{text[:40]!r}: this bundle does not know or cannot fit: {', '.join(encoded.ignored)}")
+            return encoded
+
+        return told
 
     def _send_controls(self) -> None:
         controls = self.desk.snapshot()

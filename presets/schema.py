@@ -83,7 +83,7 @@ class Anchor(_Model):
     """Something the picture is pulled towards, with what its graph made of it, so that a show needs no model for it.
 
     `source`: the words, or what the sound or image was called. `weight`: how hard it pulls; below 0 pushes away.
-    `embedding` `[E]`, `offset` `[L, D]`, `bundle`: SHA-256 of the graph that made both.
+    `embedding` `[E]`, `offset` `[L, D]`, `bundle`: SHA-256 of the graph that made both, or for which a projection did.
     """
 
     kind: Literal["text", "sound", "image"]

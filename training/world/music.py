@@ -2,7 +2,7 @@
 
 A set is drums, bass, pads and sweeps, not rain and wind. Each scene has a way of playing that people tend to match with
 it: pitch height goes with brightness, loudness with size, roughness with heat, hiss with rain, low and muffled with
-depth, slow breathy tones with air (Spence, *Attention, Perception & Psychophysics* 2011; Marks, *JASA* 1974).
+depth, slow breathy tones with air (sources in `docs/world.md`).
 
 | scene | how it is played |
 |---|---|

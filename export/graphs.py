@@ -55,6 +55,8 @@ class RecurrentGraph(nn.Module):
 class GeneratorGraph(nn.Module):
     """`w_plus`, fields at half size and detail fields at full size, each with its sub-pixel fraction → RGBA8.
 
+    `w_plus` is settled first: blended, driven too hard or guessed, it paints a picture that the generator knows.
+
     `fields uint8 [1, F, H/2+1, W/2+1]`, `fraction [1, F, 2]`, `detail uint8 [1, Fd, H+1, W+1]`,
     `detail_fraction [1, Fd, 2]` → `rgba uint8 [H, W, 4]`.
     """
@@ -66,6 +68,7 @@ class GeneratorGraph(nn.Module):
     def forward(
         self, w_plus: Tensor, fields: Tensor, fraction: Tensor, detail: Tensor, detail_fraction: Tensor
     ) -> Tensor:
+        w_plus = self.generator.mapping.settle(w_plus)
         picture = self.generator(w_plus, _moved(fields, fraction), detail=_moved(detail, detail_fraction))
         grey = (picture * 127.5 + 128.0).clamp(0.0, 255.0).to(torch.uint8)
         opaque = torch.full_like(grey[:, :1], 255)

@@ -161,3 +161,21 @@ def test_only_the_video_critic_sees_the_order_of_frames() -> None:
     forward_score, backward_score = video(films(frames)), video(films(backwards))
     assert float((forward_score - backward_score.flip(2)).abs().max()) > 1e-6
     assert torch.allclose(image(frames[0]).mean(), image(backwards[0]).mean(), atol=1e-6)
+
+
+@torch.no_grad()
+def test_settling_keeps_what_was_mapped_and_brings_back_what_was_not(generator: Generator) -> None:
+    vectors = factors.draw(64, torch.Generator().manual_seed(6), pair=0.0)
+    known = (vectors[:, factors.SCENE_SLICE].sum(1) == 0) | (vectors[:, factors.SCENE_SLICE].amax(1) > 0.3)
+    mapped = generator.broadcast(generator.mapping(vectors[known]))
+    settle = generator.mapping.settle
+    assert torch.allclose(settle(mapped), mapped, rtol=0, atol=0.06)
+    learned = factors.COUNT  # what follows from the axes may be anything in a guess
+    guess = mapped.clone()
+    guess[..., learned:] += torch.randn_like(guess[..., learned:])
+    assert torch.allclose(settle(guess), mapped, rtol=0, atol=0.06)
+    assert float(settle(mapped * 50)[..., : factors.SCENE_SLICE.start].abs().max()) <= 3.0**0.5
+    assert float(settle(mapped * 50)[..., factors.SCENE_SLICE].max()) == 1.0
+    calm = mapped[:1].clone()
+    calm[..., factors.SCENE_SLICE] = 0.1  # a trace of every scene is none
+    assert float(settle(calm)[..., factors.SCENE_SLICE].abs().max()) == 0.0

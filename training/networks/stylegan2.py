@@ -73,12 +73,13 @@ class Mapping(nn.Module):
 
     The first `normals` factors are standard normal; they enter through the normal distribution function, as the world
     reads them, scaled to unit variance. So each factor has an axis of its own in W, directions add, and what is known
-    of the world (`training.generator.place`) can be said in terms of w. The rest of `w` is a perceptron's.
+    of the world (`training.generator.place`) can be said in terms of w. The rest of `w` follows from the axes:
+    `settle` works it out anew for a `w` that was not mapped but guessed, blended or driven too far.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        self.normals = config.normals
+        self.factors, self.normals = config.factors, config.normals
         known = 2 * config.factors - config.normals
         self.bend = nn.Sequential(
             nn.Linear(config.factors, config.mapping),
@@ -91,11 +92,32 @@ class Mapping(nn.Module):
             self.bend[4].weight.mul_(3.0)
 
     def forward(self, factors: Tensor) -> Tensor:
-        uniform = math.sqrt(3.0) * torch.erf(factors[:, : self.normals] * math.sqrt(0.5))
-        scenes = factors[:, self.normals :]
-        there = ((scenes - 0.02) / 0.23).clamp(0, 1)
-        factors = torch.cat([uniform, scenes], 1)
-        return torch.cat([factors, there * there * (3 - 2 * there), self.bend(factors)], 1)
+        uniform = math.sqrt(3.0) * torch.erf(factors[..., : self.normals] * math.sqrt(0.5))
+        scenes = factors[..., self.normals :]
+        return torch.cat([uniform, scenes, _smoothstep(scenes, 0.02, 0.25), self.bend(factors)], -1)
+
+    def settle(self, w_plus: Tensor) -> Tensor:
+        """The `w_plus [B, L, D]` of the factors that lie on the axes where this one does, or at the end of an axis.
+
+        A scene is there in all layers or in none, so each is the mean over them; one that is fainter than any that was
+        learned is none, for encoders leave traces of scenes that they do not mean.
+        """
+        uniform = (w_plus[..., : self.normals] * (1 / math.sqrt(3.0))).clamp(-0.9995, 0.9995)
+        scenes = w_plus[..., self.normals : self.factors].mean(1, keepdim=True).clamp(0, 1)
+        scenes = (scenes * _smoothstep(scenes, 0.15, 0.30)).expand(-1, w_plus.shape[1], -1)
+        return self(torch.cat([math.sqrt(2.0) * _erfinv(uniform), scenes], -1))
+
+
+def _smoothstep(x: Tensor, low: float, high: float) -> Tensor:
+    x = ((x - low) / (high - low)).clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _erfinv(x: Tensor) -> Tensor:
+    """Winitzki's approximation, within 0.005; runtimes know no inverse of erf."""
+    log = torch.log(1 - x.square())
+    half = 2 / (math.pi * 0.147) + 0.5 * log
+    return torch.sign(x) * torch.sqrt(torch.sqrt(half.square() - log / 0.147) - half + 1e-12)
 
 
 class ModulatedConv(nn.Module):

@@ -1,0 +1,99 @@
+"""StyleGAN3 as a graph: what the engine feeds any generator, it answers as eager torch does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tqdm import tqdm
+
+from engine.errors import RuntimeUnavailable
+from engine.runtime import open_session
+from export.bundle import PARITY_GREY, export_graph, prove
+from export.graphs import GeneratorGraph
+from training.networks.generators import create
+from training.networks.stylegan3 import Normalise
+from training.scales import SCALES
+from training.world import factors
+
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the exporter
+CONFIG = SCALES["smoke-3"].generator
+Inputs = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order; neighbours keep their cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def network() -> GeneratorGraph:
+    """Untrained, but with magnitudes that are not 1 and an RGB that shows something."""
+    torch.manual_seed(1)
+    generator = create(CONFIG)
+    with torch.no_grad():
+        for block in generator.blocks:
+            block.rgb.weight.normal_(std=0.1)
+        for module in generator.modules():
+            if isinstance(module, Normalise):
+                module.magnitude.fill_(0.4)
+    return GeneratorGraph(generator.eval().requires_grad_(False))
+
+
+def inputs(network: GeneratorGraph, seed: int) -> Inputs:
+    draws = torch.Generator().manual_seed(seed)
+    height, width = CONFIG.size
+    w = network.generator.mapping(factors.draw(1, draws))
+
+    def tiles(count: int, h: int, w: int) -> torch.Tensor:
+        return torch.randint(0, 256, (1, count, h + 1, w + 1), generator=draws).to(torch.uint8)
+
+    return {
+        "w_plus": network.generator.broadcast(w).contiguous(),
+        "fields": tiles(CONFIG.fields, height // 2, width // 2),
+        "fraction": torch.rand(1, CONFIG.fields, 2, generator=draws),
+        "detail": tiles(len(CONFIG.detail), height, width),
+        "detail_fraction": torch.rand(1, len(CONFIG.detail), 2, generator=draws),
+    }
+
+
+@pytest.fixture(scope="module")
+def path(network: GeneratorGraph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported graph; exporting may not change what the network answers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tqdm, "monitor_interval", 0)  # the exporter's bar would be watched from a thread that stays
+        found = tmp_path_factory.mktemp("stylegan3") / "generator.onnx"
+        export_graph(network, inputs(network, 1), ["rgba"], found)
+    return found
+
+
+def test_the_exported_graph_is_the_network(network: GeneratorGraph, path: Path) -> None:
+    assert prove(path, network, inputs(network, 1), ["rgba"])["mean"] < 0.01
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_frame_after_frame_is_what_torch_paints(network: GeneratorGraph, path: Path, runtime: str) -> None:
+    try:
+        session = open_session(path, runtime, threads=1)
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+    pictures = []
+    try:
+        for seed in (1, 2, 3):
+            fed = inputs(network, seed)
+            expected = network(*fed.values()).numpy()
+            found = np.array(session.run({name: value.numpy() for name, value in fed.items()})["rgba"])
+            assert found.shape == (*CONFIG.size, 4)
+            assert np.abs(found.astype(int) - expected.astype(int)).mean() < PARITY_GREY
+            pictures.append(found[..., :3].astype(int))
+    finally:
+        session.close()
+    assert all(picture.std() > 5.0 for picture in pictures), "pictures, not walls"
+    assert np.abs(pictures[0] - pictures[1]).mean() > 5.0, "another style, another picture"

@@ -76,9 +76,7 @@ def test_every_parameter_learns_at_full_size(generator: Generator) -> None:
     vectors = factors.draw(2, torch.Generator().manual_seed(3))
     picture = generator(generator.broadcast(generator.mapping(vectors)), torch.rand(2, fields.COUNT, *CONFIG.size))
     picture.square().mean().backward()
-    still = [
-        name for name, p in generator.named_parameters() if p.grad is None or float(p.grad.abs().max()) == 0.0
-    ]
+    still = [name for name, p in generator.named_parameters() if p.grad is None or float(p.grad.abs().max()) == 0.0]
     assert still == []
     assert float(generator.mapping.bend[0].weight.grad.abs().max()) > 0
 

@@ -365,12 +365,7 @@ class _Painter:
         image = image + _rgb(0.60, 0.62, 1.0).to(device) * torch.exp(-distance * 22) * stroke * reach * 0.75
         core = 1 - _step(distance, 0.005, 0.011 + 0.006 * s)
         image = self.over(image, _rgb(1.0, 0.98, 1.0).to(device), core * reach * stroke.clamp(0, 1))
-        branch = (
-            x
-            - self.event_x
-            - (y - 0.14) * 0.8 * self.lean
-            - 0.33 * (self.field("wander") - 0.5)
-        ).abs()
+        branch = (x - self.event_x - (y - 0.14) * 0.8 * self.lean - 0.33 * (self.field("wander") - 0.5)).abs()
         twig = (
             (1 - _step(branch, 0.003, 0.008)) * _step(y, 0.12, 0.16) * _step(y, 0.75 * self.horizon, 0.6 * self.horizon)
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.errors import CymaticError
 
-QUALITY = {"preset": "veryfast", "crf": "18"}
+QUALITY = {"preset": "superfast", "crf": "18"}
 THREADS = 4
 BT709 = 1  # in the tables of ITU-T H.273
 AUDIO_BITS = 192_000

@@ -17,6 +17,7 @@ COMMANDS = {
     "devices": "list the microphones",
     "presets": "list, show, check and make presets",
     "train": "train a bundle, every stage from world to export",
+    "evaluate": "measure a bundle with independent judges",
     "world": "look at the synthetic landscape world",
 }
 

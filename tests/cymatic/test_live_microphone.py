@@ -66,7 +66,8 @@ def test_fire_is_warm_water_is_blue_and_silence_is_neither(pulse, clean_env, tmp
         assert told["audio"]["silent_fraction"] < 0.2
     assert warmth(lower_half(pictures["fire"])) > 40, "flames are warm"
     assert warmth(pictures["underwater"]) < -40, "water is blue"
-    assert warmth(pictures["fire"]) > warmth(pictures["underwater"]) + 80
+    # Where the flames stand: the sky above them may be as blue as the sea.
+    assert warmth(lower_half(pictures["fire"])) > warmth(lower_half(pictures["underwater"])) + 100
     calm = warmth(lower_half(pictures["silence"]))
     assert calm < warmth(lower_half(pictures["fire"])) - 40, "nothing burns in silence"
     for scene in ("fire", "underwater"):

@@ -36,6 +36,7 @@ DOORS = {("engine/runtime/torch_cuda.py", "torch")}
 """The only holes in the walls: (file, what it may import all the same)."""
 
 LAZY = {
+    ("cymatic/evaluate.py", "torch"),
     ("cymatic/train.py", "torch"),
     ("cymatic/world.py", "torch"),
     ("cymatic/render.py", "av"),

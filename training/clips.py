@@ -27,10 +27,10 @@ from training.world.music import synthesise_any
 from training.world.picture import render
 from training.world.sound import SAMPLE_RATE
 
-CLIP_S = 4.5
+CLIP_S = 5.0
 PICTURE = (72, 128)  # what F_v looks at
-WINDOWS = 4  # cut from each clip
-HEARD_S = 0.6  # factors are averaged over this long before the window's end: what a listener would call "now"
+WINDOWS = 6  # cut from each clip
+HEARD_S = 0.3  # factors are averaged over this long before the window's end: what a listener would call "now"
 # Clips by number: to learn from, to look at while choosing, and to report on. No clip is in two of them.
 SPLITS = {
     "train": range(10_000_000),
@@ -121,14 +121,16 @@ def world_pictures(vectors: Tensor, tiles: FieldTiles, generator: torch.Generato
     return (picture * 255).round().byte().cpu()
 
 
-def tokens_for(vectors: Tensor, draws: Sequence[torch.Generator], unknown: float = 0.04) -> Tensor:
+def tokens_for(vectors: Tensor, draws: Sequence[torch.Generator], unknown: float = 0.04, loose: float = 0.35) -> Tensor:
     """A fresh caption for each factor vector as tokens `[B, LENGTH]`.
 
-    The share `unknown` of the words becomes unknown, so that a performer's own words do not confuse the encoder.
+    The share `unknown` of the words becomes unknown, so that a performer's own words do not confuse the encoder; the
+    share `loose` of the captions are words in no order.
     """
     rows = []
     for vector, generator in zip(vectors, draws, strict=True):
-        tokens = torch.tensor(captions.encode(captions.caption(vector, generator))[0])
+        say = captions.loose if float(torch.rand(1, generator=generator)) < loose else captions.caption
+        tokens = torch.tensor(captions.encode(say(vector, generator))[0])
         lost = (torch.rand(tokens.shape, generator=generator) < unknown) & (tokens > captions.UNKNOWN)
         rows.append(tokens.masked_fill(lost, captions.UNKNOWN))
     return torch.stack(rows)

@@ -138,7 +138,7 @@ def evaluate(joint: JointEmbedding, held: SoundWindows) -> dict[str, float]:
     order = torch.randperm(clips, generator=generator)[: pool * (clips // pool)]
     rows = (order * WINDOWS + torch.arange(WINDOWS)[:, None]).flatten()  # a pool after the other
     mels, vectors, scenes = held.batch(rows)
-    tokens = tokens_for(vectors, [generator] * len(rows), unknown=0.0)
+    tokens = tokens_for(vectors, [generator] * len(rows), unknown=0.0, loose=0.0)
     found = {
         "sound": torch.cat([joint.sound(m.to(device)).cpu() for m in mels.split(64)]),
         "image": torch.cat([joint.image(held.seen(r).to(device)).cpu() for r in rows.split(64)]),

@@ -2,12 +2,16 @@
 
 The loss is the paper's L_enc (Eqs. 2-4) with a teacher beside it:
 
-    [1 − cos(F_v(G(ŵ)), F_a(x))] + [1 − cos(F_v(G(ŵ)), F_t(label))] + λ_b ‖ŵ − w̄‖² + λ_w ‖ŵ − w(factors)‖²
+    [1 − cos(F_v(G(ŵ)), F_a(x))] + [1 − cos(F_v(G(ŵ)), F_t(label))] + λ_b ‖ŵ − w̄‖²
+        + λ_w ‖ŵ − w(factors)‖² + λ_d ‖(ŵ − ŵ′) − (w − w′)(factors)‖²
 
 `w` is the latent of a random calm landscape (the random start code of Eq. 1), `w̄` the mean of the encoder's latents,
-kept as a running average. The teacher term is ours: the world knows the factors behind every sound, so the mapping
+kept as a running average. The last two terms are ours. The world knows the factors behind every sound, so the mapping
 network says where ŵ should be; without it, a cosine through the generator finds pictures that please F_v more than the
-eye.
+eye. Both are taken in deviations of the world along the axes of W that the factors have for their own; the rest of W
+follows from these (`Mapping.settle`). ŵ and ŵ′ are two moments of one clip: how much louder one is than the other says
+little about the loudness of the world, for nobody knows how the microphone was set, but much about which of them is the
+more intense.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from tqdm import tqdm
 from training import distributed
 from training.clips import (
     PICTURE,
+    WINDOWS,
     SoundWindows,
     label_tokens,
     spec_augment,
@@ -34,13 +39,14 @@ from training.embedding import JointEmbedding
 from training.losses import cosine_distance
 from training.networks.encoders import Inversion, SoundTrunk, TextTrunk
 from training.networks.generators import Generator
+from training.networks.stylegan2 import Mapping
 from training.pictures import FieldTiles
 from training.run import Run, seeded, streams
 from training.scales import Scale
 from training.world import captions, factors, fields
 
 LEARNING_RATE = 1.5e-3
-LAMBDA_B, LAMBDA_W = 0.002, 6.0
+LAMBDA_B, LAMBDA_W, LAMBDA_D = 0.002, 6.0, 6.0
 LOG_EVERY, SAVE_EVERY = 25, 100
 
 
@@ -95,6 +101,19 @@ def heard(base: Tensor, vectors: Tensor) -> Tensor:
     return mixed
 
 
+@torch.no_grad()
+def deviations(mapping: Mapping, seed: int) -> Tensor:
+    """Standard deviation of the world's landscapes along each axis of W, `[D]`."""
+    device = next(mapping.parameters()).device
+    return mapping(factors.draw(4096, seeded(seed, 61)).to(device)).std(0)
+
+
+def two_moments(windows: int, generator: torch.Generator) -> Tensor:
+    """Rows of two different windows of one clip, drawn from `windows` rows, `WINDOWS` a clip."""
+    clip = int(torch.randint(windows // WINDOWS, (1,), generator=generator))
+    return clip * WINDOWS + torch.randperm(WINDOWS, generator=generator)[:2]
+
+
 def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *, progress: bool = True) -> Inverters:
     """Run or resume both encoders; `generator` is only looked through, at the size it had when W settled."""
     device, total = pick(), scale.inversion_steps
@@ -115,6 +134,8 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
     depth = scale.phases[scale.settled - 1].depth
     tiles = FieldTiles(scale.generator.size, device=device).at(generator.size_at(depth)[0])
 
+    mapping, deviation = generator.mapping, deviations(generator.mapping, scale.seed)
+
     def save(step: int) -> None:
         networks = {"sound": inverters.sound.state_dict(), "text": inverters.text.state_dict()}
         run.save("inversion", {**networks, "optimiser": optimiser.state_dict(), "means": means, "step": step})
@@ -126,7 +147,8 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         with mixed(device):
             delta = encoder(x)
         latent = generator.broadcast(generator.mapping(base)) + delta.float()
-        teacher = (latent - generator.broadcast(generator.mapping(target))).square().mean()
+        off = ((latent - generator.broadcast(mapping(target))) / deviation)[..., : mapping.factors]
+        teacher, moved = off.square().mean(), (off[::2] - off[1::2])[..., mapping.normals :].square().mean()
         means[name].lerp_(distributed.average(latent.detach().mean((0, 1))), 0.02)
         spread = (latent - means[name]).square().mean()
         # Looking through the generator is the dear part; a part of the batch is enough for its gradient.
@@ -134,14 +156,16 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         with mixed(device):
             seen = joint.image(paint(generator, latent[:look], tiles, depth, draws[:look])).float()
         close, named = cosine_distance(seen, anchor[:look]), cosine_distance(seen, label[:look])
-        loss = close + named + LAMBDA_B * spread + LAMBDA_W * teacher
-        return loss, {f"{name}_cos": 1 - close, f"{name}_label_cos": 1 - named, f"{name}_teacher": teacher}
+        loss = close + named + LAMBDA_B * spread + LAMBDA_W * teacher + LAMBDA_D * moved
+        said = {"cos": 1 - close, "label_cos": 1 - named, "teacher": teacher, "moved": moved}
+        return loss, {f"{name}_{key}": value for key, value in said.items()}
 
     for step in tqdm(range(done, total), desc="inversion", disable=not progress):
         for group in optimiser.param_groups:
             group["lr"] = LEARNING_RATE * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / total)))
-        draws = streams(scale.batch, scale.seed, 51, step)
-        rows = torch.cat([torch.randint(len(windows), (1,), generator=generator) for generator in draws])
+        pairs = streams(scale.batch // 2, scale.seed, 51, step)
+        rows = torch.cat([two_moments(len(windows), generator) for generator in pairs])
+        draws = [generator for generator in pairs for _ in range(2)]
         mels, vectors, scenes = windows.batch(rows)
         base = calm(draws)
         target, masked, tokens = heard(base, vectors), spec_augment(mels, draws), tokens_for(vectors, draws)
@@ -172,7 +196,7 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
 def paint(generator: Generator, w_plus: Tensor, tiles: Tensor, depth: int, draws: Sequence[torch.Generator]) -> Tensor:
     """Pictures `[B, 3, 72, 128]` in −1..1 at random field offsets, resized for F_v where the generator is smaller."""
     offsets = torch.stack([torch.rand(fields.COUNT, 2, generator=one) for one in draws]).to(tiles.device)
-    picture = generator(w_plus, fields.scroll(tiles, offsets), depth).clamp(-1.2, 1.2)
+    picture = generator(generator.mapping.settle(w_plus), fields.scroll(tiles, offsets), depth).clamp(-1.2, 1.2)
     if tuple(picture.shape[2:]) != PICTURE:
         picture = torch.nn.functional.interpolate(picture, PICTURE, mode="bilinear", align_corners=False)
     return picture
@@ -189,7 +213,7 @@ def evaluate(
     rows = rows[torch.randperm(len(rows), generator=draws)[:128]]
     mels, vectors, scenes = held.batch(rows)
     base = generator.broadcast(generator.mapping(calm([draws] * len(rows)).to(device)))
-    tokens = tokens_for(vectors, [draws] * len(rows), unknown=0.0)
+    tokens = tokens_for(vectors, [draws] * len(rows), unknown=0.0, loose=0.0)
     delta_a, delta_t = inverters.sound(mels.to(device)), inverters.text(tokens.to(device))
     result = {}
     for name, delta in (("sound", delta_a), ("text", delta_t), ("shuffled", delta_a.roll(1, 0))):

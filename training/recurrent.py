@@ -14,13 +14,13 @@ from training import distributed
 from training.clips import PICTURE, label_tokens
 from training.device import mixed, pick
 from training.embedding import JointEmbedding
-from training.inversion import Inverters, calm, heard
+from training.inversion import Inverters, calm, deviations, heard
 from training.losses import cosine_distance, discriminator_loss, generator_loss, r1_penalty
 from training.networks.discriminators import ImageDiscriminator, VideoDiscriminator, films
 from training.networks.generators import Generator
 from training.networks.recurrent import RecurrentStep
 from training.pictures import FieldTiles
-from training.run import Run, seeded, streams
+from training.run import Run, streams
 from training.scales import Scale
 from training.world import factors, fields
 from training.world.music import synthesise_any
@@ -44,9 +44,7 @@ def train(
     device, total = pick(), scale.recurrent_steps
     torch.manual_seed(scale.seed + 3)
     step_network = RecurrentStep(scale.generator.groups, scale.generator.dim, scale.hidden).to(device)
-    with torch.no_grad():
-        spread = generator.mapping(factors.draw(4096, seeded(scale.seed, 61)).to(device))
-        step_network.deviation.copy_(spread.std(0))
+    step_network.deviation.copy_(deviations(generator.mapping, scale.seed))
     frame_critic = ImageDiscriminator(24).to(device, memory_format=torch.channels_last)
     film_critic = VideoDiscriminator(12).to(device)
     optimiser = torch.optim.AdamW(step_network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.99))
@@ -102,7 +100,8 @@ def train(
                 label = joint.text(labels).float().repeat(scale.frames, 1)
             seen = joint.image(_for_eye(fake.transpose(0, 1).flatten(0, 1))).float()
         close, named = cosine_distance(seen, anchor), cosine_distance(seen, label)
-        teacher = (codes - target.unsqueeze(2)).square().mean()
+        off = (codes - target.unsqueeze(2)) / step_network.deviation
+        teacher = off[..., : generator.mapping.factors].square().mean()
         loss = adversarial + LAMBDA_ENC * (close + named) + LAMBDA_W * teacher
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -162,7 +161,8 @@ def unroll(
         if t >= WARM and (t - WARM) % STRIDE == 0:
             codes.append(w)
     with mixed(mels.device):
-        seen = [generator(code, fields.scroll(tiles, flow), depth) for code, flow in zip(codes, flows, strict=True)]
+        settled = [generator.mapping.settle(code) for code in codes]
+        seen = [generator(w, fields.scroll(tiles, flow), depth) for w, flow in zip(settled, flows, strict=True)]
     return torch.stack(seen, 1).float().clamp(-1.2, 1.2), torch.stack(codes)
 
 

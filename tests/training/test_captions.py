@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.bundle import split_words
-from training.world.captions import LABELS, LENGTH, PHRASES, WORDS, caption, encode, label
+from training.world.captions import LABELS, LENGTH, PHRASES, WORDS, caption, encode, label, loose
 from training.world.factors import COUNT, INDEX, SCENES, draw
 
 # Words that several scenes may use: articles, strengths, sizes.
@@ -110,3 +110,22 @@ def test_encode() -> None:
     long, _ = encode("rain " * 40)
     assert long == [2 + WORDS.index("rain")] * LENGTH
     assert encode("\N{FIRE}fire\n\tRAIN…", 2) == ([2 + WORDS.index("fire"), 2 + WORDS.index("rain")], [])
+
+
+def test_loose_captions_hold_two_words_that_only_their_scene_has() -> None:
+    generator = seeded(7)
+    for name in SCENES:
+        others = {word for other in SCENES if other != name for word in own_words(other)}
+        for strength in (0.3, 0.6, 0.9):
+            said = split_words(loose(still(**{name: strength}), generator))
+            assert len(said) <= LENGTH
+            assert encode(" ".join(said))[1] == []
+            assert not others & set(said), (name, said)
+            assert len(said) >= 3
+
+
+def test_loose_captions_are_in_no_order_and_calm_land_is_spoken_of_in_sentences() -> None:
+    storm = still(thunder=0.9, cloud_cover=2.0)
+    assert len({loose(storm, seeded(number)) for number in range(40)}) > 35
+    calm = loose(still(), seeded(1))
+    assert calm == caption(still(), seeded(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from engine.bundle import split_words
 from training.evaluation.wordings import WORDINGS, phrases_of
 from training.world import captions, factors
 
@@ -29,3 +30,10 @@ def test_whatever_the_grammar_says_falls_apart_into_its_phrases():
     for vector in factors.draw(200, draws):
         said = captions.caption(vector, draws)
         assert phrases_of(said) is not None, said
+
+
+def test_no_caption_in_loose_order_happens_to_be_a_wording():
+    known = {tuple(split_words(wording)) for wordings in WORDINGS.values() for wording in wordings}
+    draws = torch.Generator().manual_seed(6)
+    for vector in factors.draw(5000, draws):
+        assert tuple(split_words(captions.loose(vector, draws))) not in known

@@ -366,3 +366,42 @@ def caption(factors: Tensor, generator: torch.Generator) -> str:
         if len(split_words(text)) + len(split_words(clause)) <= LENGTH:
             text += ", " + clause
     return text
+
+
+def _own_words() -> dict[str, tuple[frozenset[str], ...]]:
+    """For each scene and strength, the words that nothing but this scene is spoken of with."""
+    phrases = {name: [*LABELS[name], *(phrase for part in PHRASES[name] for phrase in part)] for name in SCENES}
+    said = {name: {word for phrase in phrases[name] for word in split_words(phrase)} for name in SCENES}
+    around = [*CALM, *CALM_LABELS, *PLACES, *JOINTS, *(phrase for _, hours in HOURS for phrase in hours)]
+    around += [phrase for pair in (SKIES, NIGHT_SKIES, *OTHERS.values()) for part in pair for phrase in part]
+    common = {word for phrase in around for word in split_words(phrase)}
+    own = {name: said[name] - common - set().union(*(said[o] for o in SCENES if o != name)) for name in SCENES}
+    return {
+        name: tuple(frozenset(own[name].intersection(split_words(" ".join(part)))) for part in PHRASES[name])
+        for name in SCENES
+    }
+
+
+_OWN = _own_words()
+
+
+def loose(factors: Tensor, generator: torch.Generator) -> str:
+    """The words of a caption in no order, with words of several of its phrases: what is said, not how.
+
+    Every scene that is there gives three or four words, two of them its own. Whoever learns from these too understands
+    sentences that the grammar cannot say.
+    """
+    strengths = {name: float(factor(factors, name)) for name in SCENES}
+    scenes = sorted((name for name in SCENES if strengths[name] > 0.05), key=lambda name: -strengths[name])[:2]
+    if not scenes:
+        return caption(factors, generator)
+    words: list[str] = []
+    for name in scenes:
+        strength = 0 if strengths[name] < 0.4 else 1 if strengths[name] < 0.72 else 2
+        words += [_pick(tuple(sorted(_OWN[name][strength])), generator) for _ in range(2)]
+        said = split_words(" ".join(PHRASES[name][strength]))
+        words += [_pick(tuple(said), generator) for _ in range(1 + int(_chance(0.6, generator)))]
+    for clause in _setting(factors, scenes, generator)[: int(torch.randint(3, (1,), generator=generator))]:
+        words += split_words(clause)
+    words = [words[i] for i in torch.randperm(len(words), generator=generator).tolist()]
+    return " ".join(words[:LENGTH])

@@ -27,6 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a folder or a shipped name (default: landscape)",
     )
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="write every figure there")
+    parser.add_argument("--record", action="store_true", help="write the bars' figures into the bundle's own manifest")
     parser.add_argument("--quick", action="store_true", help="one clip a scene, no music: a trial in half a minute")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bar is missed")
     parser.add_argument(
@@ -46,12 +47,14 @@ def run(args: argparse.Namespace) -> int:
         raise CymaticError("evaluation needs torch: pip install 'cymatic[train]'") from error
     from engine.bundle import find_bundle, load_bundle
     from engine.files import replace_file
-    from export.bundle import machine
+    from export.bundle import machine, record_evaluation
     from training.evaluation.suite import FULL, QUICK, evaluate
 
     report = args.report
     if report is not None and (not report.parent.is_dir() or report.is_dir()):
         raise CymaticError(f"{report} cannot be written: name a file in a folder that exists")
+    if args.record and args.quick:
+        raise CymaticError("--record and --quick: a trial's figures are not worth keeping; leave one of them out")
     bundle = load_bundle(find_bundle(args.bundle))
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -72,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise CymaticError(f"{report} cannot be written: {error.strerror}") from error
         sys.stdout.write(f"report: {report}\n")
+    if args.record:
+        record_evaluation(bundle.folder, found)
+        sys.stdout.write(f"figures written into {bundle.folder}\n")
     return int(args.strict and any(bar["met"] is False for bar in found["bars"]))
 
 

@@ -246,7 +246,7 @@ def record_evaluation(folder: Path, report: dict[str, Any]) -> None:
         "seed": report["method"]["seed"],
         "runtime": report["method"]["runtime"],
         "machine": report["machine"],
-        "figures": {bar["name"]: bar["value"] for bar in report["bars"]},
+        "figures": {bar["name"]: bar["value"] for bar in report["bars"] if bar["value"] is not None},
     }
     try:
         write_manifest(folder, manifest)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from cymatic import cli
-from engine.bundle import shipped_bundles
+from engine.bundle import find_bundle, load_bundle, shipped_bundles
+from export.bundle import record_evaluation
 from training.world.factors import SCENES
 
 
@@ -76,6 +77,21 @@ def test_the_report_holds_every_figure_with_its_number(report: tuple[dict, str])
     assert sum(map(sum, found["scenes"]["confusion"]["table"])) == len(SCENES)
 
 
+@pytest.mark.skipif("landscape" not in shipped_bundles(), reason="no bundle is shipped")
+def test_what_was_measured_is_written_into_the_bundle_and_nothing_else_is(
+    report: tuple[dict, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(find_bundle("landscape"), folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "bundle.json"}
+    record_evaluation(folder, report[0])
+    kept = load_bundle(folder).manifest.provenance["evaluation"]
+    assert kept["figures"]["scene accuracy"] == report[0]["scenes"]["accuracy"]["value"]
+    assert None not in kept["figures"].values()
+    assert kept["judges"] == report[0]["judges"]["sha256"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "bundle.json"} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -84,6 +100,7 @@ def test_the_report_holds_every_figure_with_its_number(report: tuple[dict, str])
         (["BUNDLE", "--report", "FOLDER"], "cannot be written"),
         (["BUNDLE", "--features", "FOLDER/none.onnx"], "no feature network"),
         (["STRANGE"], "only the world's nine can be judged"),
+        (["BUNDLE", "--record"], "a trial's figures are not worth keeping"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -156,7 +156,7 @@ def _fit(args: argparse.Namespace) -> None:
     if args.out.is_dir() or not args.out.parent.is_dir():
         raise PresetError(f"{args.out} cannot be written: name a file in a folder that exists")
     bundle, fingerprint = _bundle(args.bundle), sentences.fingerprint(args.model)
-    graph = bundle.manifest.graphs["text"].sha256
+    graph = bundle.manifest.graph("text").sha256
     with closing(open_session(bundle.graph_path("text"))) as session:
         weights, figures = sentences.fit(sentences.open_model(args.model), bundle, session)
     card = ProjectionCard(

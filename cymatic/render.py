@@ -129,7 +129,7 @@ def _preset(name: str | None, bundle: Bundle) -> tuple[Mapping[str, Any], Mappin
     from presets.text import text_encoder
 
     store = PresetStore.standard()
-    if name is None and DEFAULT_PRESET not in store.names():
+    if name is None and (bundle.manifest.text is None or DEFAULT_PRESET not in store.names()):
         return CALM, {}
     preset = store.load(DEFAULT_PRESET if name is None else name)
     if not needs_encoder(preset, bundle):

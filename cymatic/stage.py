@@ -51,9 +51,9 @@ class EngineOptions:
 class Stage:
     """One show. Every method belongs to one thread. Implements `engine.view.StageView`.
 
-    `preset`: the one to begin with; None takes `DEFAULT_PRESET`, or a calm landscape when the store has none. `say`
-    hears every line for the performer as it comes up. The constructor raises `PresetError` when the preset cannot be
-    played and leaves nothing behind; `start` raises `ControlError` when the OSC port is taken.
+    `preset`: the one to begin with; None takes `DEFAULT_PRESET`, or a calm picture when the store has none or the
+    bundle knows no words. `say` hears every line for the performer as it comes up. The constructor raises `PresetError`
+    when the preset cannot be played and leaves nothing behind; `start` `ControlError` when the OSC port is taken.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Stage:
         self._held: Frame | None = None
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=256)
         self.desk.set_options("preset/go", self._names)
-        if preset is None and DEFAULT_PRESET in self._names:
+        if preset is None and bundle.manifest.text is not None and DEFAULT_PRESET in self._names:
             preset = DEFAULT_PRESET
         first = None if preset is None else self._compose(store.load(preset), 0.0)
 

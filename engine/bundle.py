@@ -1,8 +1,11 @@
 """A bundle: the trained networks of one world, as a folder of plain files.
 
     bundle.json           BundleManifest: latent layout, mel constants, graphs with hashes and shapes, provenance
-    encoder.onnx …        the five graphs of `graph_contract`, static shapes, batch 1
-    weights.safetensors   w_avg, fields, scene_embeddings
+    encoder.onnx …        the graphs of `graph_contract`, static shapes, batch 1
+    weights.safetensors   w_avg, stroke, fields, detail, scene_embeddings
+
+A foreign generator knows no fields and no scenes, and until encoders were trained for it no words: such a bundle
+states none, and has neither their tensors nor the graph `text`.
 
 Everything is checked before it is used: file names cannot leave the folder, every file must have the hash that the
 manifest states, and every shape must follow from the manifest's dimensions. Nothing here is ever unpickled.
@@ -179,34 +182,35 @@ GraphTensors = tuple[dict[str, TensorSpec], dict[str, TensorSpec]]
 
 
 def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
-    """Names, shapes and types of all inputs and outputs of the five graphs, in the order of `GRAPHS`."""
+    """Names, shapes and types of all inputs and outputs of the graphs, in the order of `GRAPHS`.
+
+    Without fields the generator takes none; without words there is no text graph.
+    """
 
     def f32(*shape: int) -> TensorSpec:
         return TensorSpec(shape=shape)
 
+    def u8(*shape: int) -> TensorSpec:
+        return TensorSpec(shape=shape, dtype="uint8")
+
     w, unit, hidden = f32(1, d.layers, d.dim), f32(1, d.embedding_dim), f32(1, d.hidden)
-    fields = TensorSpec(shape=(1, d.fields, d.height // 2 + 1, d.width // 2 + 1), dtype="uint8")
-    detail = TensorSpec(shape=(1, d.detail, d.height + 1, d.width + 1), dtype="uint8")
+    generator, text = {"w_plus": w}, {}
+    if d.fields:
+        generator["fields"] = u8(1, d.fields, d.height // 2 + 1, d.width // 2 + 1)
+        generator["fraction"] = f32(1, d.fields, 2)
+        generator["detail"] = u8(1, d.detail, d.height + 1, d.width + 1)
+        generator["detail_fraction"] = f32(1, d.detail, 2)
+    if d.text_length:
+        tokens = TensorSpec(shape=(1, d.text_length), dtype="int64")
+        text["text"] = ({"tokens": tokens}, {"delta": w, "embedding": unit})
     return {
         "encoder": ({"mel": f32(1, 1, d.bands, d.columns)}, {"delta": w, "embedding": unit}),
         "recurrent": (
             {"w": w, "base": w, "delta": w, "noise": w} | {f"h_{group}": hidden for group in GROUPS},
             {"w_next": w} | {f"h_{group}_next": hidden for group in GROUPS},
         ),
-        "generator": (
-            {
-                "w_plus": w,
-                "fields": fields,
-                "fraction": f32(1, d.fields, 2),
-                "detail": detail,
-                "detail_fraction": f32(1, d.detail, 2),
-            },
-            {"rgba": TensorSpec(shape=(d.height, d.width, 4), dtype="uint8")},
-        ),
-        "text": (
-            {"tokens": TensorSpec(shape=(1, d.text_length), dtype="int64")},
-            {"delta": w, "embedding": unit},
-        ),
+        "generator": (generator, {"rgba": u8(d.height, d.width, 4)}),
+        **text,
         "mapping": ({"z": f32(1, d.z_dim)}, {"w": w}),
     }
 
@@ -223,9 +227,9 @@ class BundleManifest(_Model):
     embedding_dim: Size
     z_dim: Size
     hidden: Size
-    fields: Annotated[tuple[FieldSpec, ...], Field(min_length=1, max_length=256)]
-    scenes: Annotated[tuple[str, ...], Field(min_length=SCENE_COUNT, max_length=SCENE_COUNT)]
-    text: TextSpec
+    fields: Annotated[tuple[FieldSpec, ...], Field(max_length=256)] = ()
+    scenes: Annotated[tuple[str, ...], Field(max_length=SCENE_COUNT)] = ()
+    text: TextSpec | None = None
     graphs: dict[str, GraphSpec]
     weights: WeightsSpec
     provenance: dict[str, JsonValue] = Field(default_factory=dict)
@@ -245,18 +249,27 @@ class BundleManifest(_Model):
             width=self.image.width,
             bands=self.mel.bands,
             columns=self.mel.columns,
-            text_length=self.text.length,
+            text_length=self.text.length if self.text else 0,
         )
+
+    def graph(self, name: str) -> GraphSpec:
+        """The row of a graph. `BundleError` if the bundle does without it, as a foreign one does without words."""
+        if name not in self.graphs:
+            raise BundleError(f"bundle {self.name} has no graph {name}: it has {', '.join(self.graphs)}")
+        return self.graphs[name]
 
     @model_validator(mode="after")
     def _graphs_follow_contract(self) -> BundleManifest:
-        if set(self.graphs) != set(GRAPHS):
-            raise ValueError(f"graphs must be {', '.join(GRAPHS)}; found {', '.join(self.graphs) or 'none'}")
-        if len(set(self.scenes)) != SCENE_COUNT:
+        contract = graph_contract(self.dimensions)
+        if set(self.graphs) != set(contract):
+            raise ValueError(f"graphs must be {', '.join(contract)}; found {', '.join(self.graphs) or 'none'}")
+        if len(self.scenes) not in (0, SCENE_COUNT):
+            raise ValueError(f"scenes are {SCENE_COUNT} or none, not {len(self.scenes)}")
+        if len(set(self.scenes)) != len(self.scenes):
             raise ValueError("a scene stands twice")
-        if not any(field.detail for field in self.fields):
+        if self.fields and not any(field.detail for field in self.fields):
             raise ValueError("no field has detail")
-        for name, (inputs, outputs) in graph_contract(self.dimensions).items():
+        for name, (inputs, outputs) in contract.items():
             graph = self.graphs[name]
             compare_tensors(f"graph {name}, input", inputs, graph.inputs)
             compare_tensors(f"graph {name}, output", outputs, graph.outputs)
@@ -279,7 +292,8 @@ def compare_tensors(where: str, expected: Mapping[str, TensorSpec], found: Mappi
 class Bundle:
     """A bundle whose files were found, hashed and measured.
 
-    `tensors`: `w_avg` float32 `[L, D]`, `fields` uint8 `[F, H, W]`, `scene_embeddings` float32 `[9, E]`, unit length.
+    `tensors`: `w_avg` and `stroke` float32 `[L, D]`; if it has fields `fields` uint8 `[F, H/2, W/2]` and `detail` uint8
+    `[Fd, H, W]`; if it knows scenes `scene_embeddings` float32 `[9, E]`, unit length.
     """
 
     folder: Path
@@ -287,8 +301,8 @@ class Bundle:
     tensors: dict[str, NDArray[Any]]
 
     def graph_path(self, name: str) -> Path:
-        """Path of the ONNX file of one of the five graphs."""
-        return self.folder / self.manifest.graphs[name].file
+        """Path of the ONNX file of a graph. `BundleError` if the bundle has no such graph."""
+        return self.folder / self.manifest.graph(name).file
 
 
 def sha256_file(path: Path) -> str:
@@ -379,10 +393,12 @@ def _read_tensors(folder: Path, manifest: BundleManifest) -> dict[str, NDArray[A
     expected = {
         "w_avg": TensorSpec(shape=(d.layers, d.dim)),
         "stroke": TensorSpec(shape=(d.layers, d.dim)),
-        "fields": TensorSpec(shape=(d.fields, d.height // 2, d.width // 2), dtype="uint8"),
-        "detail": TensorSpec(shape=(d.detail, d.height, d.width), dtype="uint8"),
-        "scene_embeddings": TensorSpec(shape=(SCENE_COUNT, d.embedding_dim)),
     }
+    if d.fields:
+        expected["fields"] = TensorSpec(shape=(d.fields, d.height // 2, d.width // 2), dtype="uint8")
+        expected["detail"] = TensorSpec(shape=(d.detail, d.height, d.width), dtype="uint8")
+    if manifest.scenes:
+        expected["scene_embeddings"] = TensorSpec(shape=(SCENE_COUNT, d.embedding_dim))
     if set(stored) != set(expected):
         raise BundleError(f"bundle {folder}: {file} holds {sorted(stored)}, expected {sorted(expected)}")
     tensors: dict[str, NDArray[Any]] = {}
@@ -395,8 +411,7 @@ def _read_tensors(folder: Path, manifest: BundleManifest) -> dict[str, NDArray[A
         if spec.dtype == "float32" and not np.isfinite(tensor).all():
             raise BundleError(f"bundle {folder}: {file}: {name} holds a value that is not finite")
         tensors[name] = tensor
-    lengths = np.linalg.norm(tensors["scene_embeddings"], axis=1)
-    if not np.allclose(lengths, 1.0, atol=1e-2):
+    if manifest.scenes and not np.allclose(np.linalg.norm(tensors["scene_embeddings"], axis=1), 1.0, atol=1e-2):
         raise BundleError(f"bundle {folder}: {file}: scene_embeddings are not of unit length")
     return tensors
 

@@ -59,15 +59,18 @@ class Painter:
         self.features = FastFeatures(sample_rate)
         self.latents = LatentLoop(bundle, self._sessions["encoder"], self._sessions["recurrent"], seed)
         fields = manifest.fields
-        fine = [index for index, field in enumerate(fields) if field.detail]
-        velocities = np.array([field.velocity for field in fields])
-        drives = np.array([field.drive for field in fields])
-        self._flow = FieldFlow(bundle.tensors["fields"], velocities, drives)
-        # The fine fields once more at full size; equal places and equal steps keep both together.
-        self._detail = FieldFlow(bundle.tensors["detail"], velocities[fine], drives[fine])
-        places = np.random.default_rng(seed).random((len(fields), 2))
-        self._flow.seek(places)
-        self._detail.seek(places[fine])
+        self._flows: dict[tuple[str, str], FieldFlow] = {}  # by the generator's inputs that they fill
+        if fields:
+            fine = [index for index, field in enumerate(fields) if field.detail]
+            velocities = np.array([field.velocity for field in fields])
+            drives = np.array([field.drive for field in fields])
+            flow = FieldFlow(bundle.tensors["fields"], velocities, drives)
+            # The fine fields once more at full size; equal places and equal steps keep both together.
+            detail = FieldFlow(bundle.tensors["detail"], velocities[fine], drives[fine])
+            places = np.random.default_rng(seed).random((len(fields), 2))
+            flow.seek(places)
+            detail.seek(places[fine])
+            self._flows = {("fields", "fraction"): flow, ("detail", "detail_fraction"): detail}
         self._w_avg, self._stroke = bundle.tensors["w_avg"], bundle.tensors["stroke"]
         self._groups = manifest.latents.groups.slices()
         self._slow_level = SlowLevel()
@@ -133,7 +136,7 @@ class Painter:
         w_t = latents.glide(passed, float(controls["smoothing"]), base)
         slow = self._slow_level.follow(level, passed)
         self._w_plus = blend(base, w_t, offset, self._w_avg, self._groups, controls, level, onset, slow, self._stroke)
-        for flow in (self._flow, self._detail):
+        for flow in self._flows.values():
             flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
         self._took("blend", 1000.0 * (time.perf_counter() - begun_at))
         return self._w_plus
@@ -141,17 +144,11 @@ class Painter:
     def picture(self) -> NDArray[np.uint8]:
         """Paint what `move` came to: uint8 RGBA `[H, W, 4]`, good until the next picture."""
         begun_at = time.perf_counter()
-        fields, fraction = self._flow.sample()
-        detail, detail_fraction = self._detail.sample()
+        feeds: dict[str, NDArray[Any]] = {"w_plus": self._w_plus}
+        for inputs, flow in self._flows.items():
+            feeds |= zip(inputs, flow.sample(), strict=True)
         self._took("blend", self._frame_ms["blend"] + 1000.0 * (time.perf_counter() - begun_at))
         generator = self._sessions["generator"]
-        feeds: dict[str, NDArray[Any]] = {
-            "w_plus": self._w_plus,
-            "fields": fields,
-            "fraction": fraction,
-            "detail": detail,
-            "detail_fraction": detail_fraction,
-        }
         rgba: NDArray[np.uint8] = generator.run(feeds)["rgba"]
         self._took("generator", generator.ms)
         return rgba

@@ -46,7 +46,8 @@ def compose(
 
 def needs_encoder(preset: Preset, bundle: Bundle) -> bool:
     """True if some of the preset's words were embedded by another bundle, so that `compose` needs `encode`."""
-    return any(anchor.kind == "text" and anchor.bundle != _graph_hash(bundle, "text") for anchor in preset.anchors)
+    words = _graph_hash(bundle, "text")
+    return words is not None and any(anchor.kind == "text" and anchor.bundle != words for anchor in preset.anchors)
 
 
 def _offset(preset: Preset, anchor: Anchor, bundle: Bundle, encode: TextEncoder | None) -> NDArray[np.float32]:
@@ -54,6 +55,11 @@ def _offset(preset: Preset, anchor: Anchor, bundle: Bundle, encode: TextEncoder 
         return as_array(anchor.offset)
     if anchor.kind == "text" and encode is not None:
         return encode(anchor.source).delta
+    if anchor.kind == "text" and _graph_hash(bundle, "text") is None:
+        raise PresetError(
+            f"preset {preset.name!r}: the bundle {bundle.manifest.name!r} knows no words, not even {anchor.source!r}; "
+            "choose a preset without words"
+        )
     raise PresetError(
         f"preset {preset.name!r}: its {anchor.kind} {anchor.source!r} was made with another bundle than "
         f"{bundle.manifest.name!r}; make the preset again with this one"

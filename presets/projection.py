@@ -90,7 +90,7 @@ def projected(projection: Projection, bundle: Bundle, embed: Embed) -> TextEncod
 
     Raises `PresetError` when the projection was made for another bundle.
     """
-    spec = bundle.manifest.graphs["text"]
+    spec = bundle.manifest.graph("text")
     shape, width = spec.outputs["delta"].shape[1:], spec.outputs["embedding"].shape[1]
     if projection.card.text_graph != spec.sha256:
         raise PresetError(

@@ -42,7 +42,9 @@ class LatentLoop:
         self._rng = np.random.default_rng(seed)
         self._period = 1.0 / bundle.manifest.latents.rate_hz
         self._next_step = -math.inf
-        self._scene_embeddings: Float32 = bundle.tensors["scene_embeddings"]
+        self._scene_embeddings: Float32 = bundle.tensors.get(
+            "scene_embeddings", np.empty((0, d.embedding_dim), np.float32)
+        )
         # The recurrent step reads and rewrites the same arrays for hours, so a session binds them once.
         self._feeds: dict[str, Float32] = {
             name: np.zeros(shape, np.float32) for name in ("w", "base", "delta", "noise")
@@ -57,9 +59,12 @@ class LatentLoop:
 
     @property
     def scenes(self) -> Float32:
-        """How much the newest sound is like each of the nine scenes: softmax of its closeness, sums to 1."""
+        """How much the newest sound is like each of the nine scenes: softmax of its closeness, sums to 1.
+
+        Empty where the bundle knows no scenes.
+        """
         closeness = (self._scene_embeddings @ self.embedding) / SCENE_TEMPERATURE
-        likeness = np.exp(closeness - closeness.max())
+        likeness = np.exp(closeness - closeness.max(initial=-np.inf))
         return np.asarray(likeness / likeness.sum(), np.float32)
 
     def due(self, now: float) -> bool:

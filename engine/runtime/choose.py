@@ -26,7 +26,7 @@ import platformdirs
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, TypeAdapter, ValidationError
 
-from engine.bundle import GRAPHS, Bundle, TensorSpec
+from engine.bundle import Bundle, TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.files import replace_file
 from engine.runtime.session import (
@@ -90,7 +90,7 @@ def choose_runtime(
     remembered = _load(cache)
     fit: dict[str, list[_Measured]] = {}
     news = False
-    for name in GRAPHS:
+    for name in bundle.manifest.graphs:
         key = _key(bundle.manifest.graphs[name].sha256, threads)
         known = remembered.pop(key, [])
         candidates = list(known)
@@ -194,6 +194,7 @@ def _pictures(
     tiles = {
         name: np.pad(bundle.tensors[name], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
         for name in ("fields", "detail")
+        if name in bundle.tensors
     }
     pictures = []
     for _ in range(PARITY_PICTURES):

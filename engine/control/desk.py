@@ -52,9 +52,10 @@ class _Ramp:
 class _State:
     control: Control
     value: Value
-    serial: int = 1
-    ramp: _Ramp | None = None
     options: tuple[str, ...] = ()
+    serial: int = 1
+    mover: str = ""
+    ramp: _Ramp | None = None
 
 
 class Desk:
@@ -66,7 +67,8 @@ class Desk:
     def __init__(self, registry: Iterable[Control] = REGISTRY, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self._states = {control.name: _State(control, control.default) for control in registry}
+        self._states = {control.name: _State(control, control.default, control.options) for control in registry}
+        self._fading: list[_State] = []
         self._serial = 1
         self._events: list[Trigger] = []
         self._counters: Counter[str] = Counter(received=0, clamped=0, refused=0, events_lost=0)
@@ -85,13 +87,14 @@ class Desk:
     def set(self, name: str, value: object, origin: str, fade_s: object = None) -> Value:
         """Move a control; returns the value it took (for a fade, the one it moves to).
 
-        `origin` says who moved it ("osc", "window", "preset"...). `fade_s`: seconds, 0..600, for floats and events;
+        `origin` says who moved it: "window", "preset", "midi", "osc:HOST:PORT"; what stands before the first colon is
+        what is counted. `fade_s`: seconds, 0..600, for floats and events;
         other kinds have no in-between and change at once. Raises `ControlError`, counted as `refused`, and then
         nothing has changed. `panic` puts every control back at once and still reaches the stage as an event.
         """
         with self._lock:
             self._counters["received"] += 1
-            self._counters[f"received/{origin}"] += 1
+            self._counters[f"received/{origin.partition(':')[0]}"] += 1
             try:
                 state = self._state(name)
                 parsed = state.control.parse(value, state.options)
@@ -99,13 +102,14 @@ class Desk:
             except ControlError:
                 self._counters["refused"] += 1
                 raise
-            if state.control.kind == "float" and parsed != value:
+            control = state.control
+            if control.kind == "float" and not control.minimum <= float(value) <= control.maximum:  # type: ignore[arg-type]
                 self._counters["clamped"] += 1
-            if state.control.continuous:
-                self._move(state, parsed, seconds or 0.0)
+            if control.continuous:
+                self._move(state, parsed, seconds or 0.0, origin)
             elif parsed is not False:  # a trigger's release is no event
-                if state.control.kind == "choice":
-                    self._move(state, parsed, 0.0)
+                if control.kind == "choice":
+                    self._move(state, parsed, 0.0, origin)
                 if name == "panic":
                     self._reset()
                 self._fire(Trigger(name, parsed, seconds, origin))
@@ -114,7 +118,12 @@ class Desk:
     def show(self, name: str, value: Value) -> None:
         """State what a choice now stands at, without firing it: `preset/go` after `preset/next` has moved on."""
         with self._lock:
-            self._move(self._state(name), value, 0.0)
+            self._move(self._state(name), value, 0.0, "stage")
+
+    def mover(self, name: str) -> str:
+        """Who has moved a control last; "" before anyone has, "stage" when it followed from something else."""
+        with self._lock:
+            return self._state(name).mover
 
     def set_options(self, name: str, options: Iterable[str]) -> None:
         """The names a choice may take, in the order of their positions."""
@@ -163,13 +172,18 @@ class Desk:
         except KeyError:
             raise unknown(name, self._states) from None
 
-    def _move(self, state: _State, value: Value, fade_s: float) -> None:
-        self._advance()
+    def _move(self, state: _State, value: Value, fade_s: float, origin: str) -> None:
+        if state.ramp is not None:
+            self._advance()
+            if state.ramp is not None:
+                state.ramp = None
+                self._fading.remove(state)
+        state.mover = origin
         if state.control.kind == "float" and fade_s > 0.0:
             now = self._clock()
             state.ramp = _Ramp(float(state.value), float(value), now, now + fade_s)
+            self._fading.append(state)
         else:
-            state.ramp = None
             self._put(state, value)
 
     def _put(self, state: _State, value: Value) -> None:
@@ -180,17 +194,20 @@ class Desk:
 
     def _advance(self) -> None:
         """Move all fades to where they are now."""
+        if not self._fading:
+            return
         now = self._clock()
-        for state in self._states.values():
-            if state.ramp is not None:
-                self._put(state, state.ramp.at(now))
-                if now >= state.ramp.ends:
-                    state.ramp = None
+        for state in self._fading:
+            assert state.ramp is not None
+            self._put(state, state.ramp.at(now))
+            if now >= state.ramp.ends:
+                state.ramp = None
+        self._fading = [state for state in self._fading if state.ramp is not None]
 
     def _reset(self) -> None:
         for state in self._states.values():
             if state.control.continuous:
-                self._move(state, state.control.default, 0.0)
+                self._move(state, state.control.default, 0.0, "stage")
 
     def _fire(self, event: Trigger) -> None:
         if len(self._events) < EVENT_LIMIT:

@@ -1,105 +1,63 @@
-"""OSC in: a UDP server that moves the desk, and answers whoever asks.
+"""OSC in and out: one port, UDP and TCP, that moves the desk, answers whoever asks and tells those who listen.
 
     /cymatic/NAME value [fade_s]   move a control (values in the control's own unit, see `registry`)
-    /cymatic/NAME "?"              answered with /cymatic/NAME value, to the port that asked
+    /cymatic/NAME/OPTION [1]       choose, for buttons that cannot send a name: /cymatic/preset/go/3
+    /cymatic/NAME "?"              answered with /cymatic/NAME value
     /cymatic/ping                  answered with /cymatic/pong VERSION
     /cymatic/sync                  answered with every control's value, one message each
+    /cymatic/subscribe [PORT]      from now on told what others move, and /cymatic/status/...; at PORT if one is named
+    /cymatic/unsubscribe
     /cymatic/error text            sent, a few times a second at most, to whoever sent what cannot be used
 
-Anyone on the network may send anything, so every datagram is measured before python-osc sees it (it hangs on a bundle
-element of negative size, builds regular expressions from addresses and sleeps until a bundle's time tag). Here an
-address means itself, a bundle is applied at once whatever its time tag says, and a datagram is applied whole or not
-at all. A string from OSC is only ever compared with known names, never used as a path. OSC has no passwords: the
-server listens on the loopback interface unless it is told otherwise.
+Answers go to where the question came from, or to the port that the sender has subscribed with. A subscription lasts
+`LEASE_S` after the last message of its sender, over TCP as long as the connection. Nobody is told
+of their own moves.
+
+Anyone on the network may send anything, so every packet is measured before it is read (`packet`), an address means
+itself, a bundle is applied at once and whole whatever its time tag says, and a string is only ever compared with known
+names, never used as a path. OSC has no passwords: the server listens on the loopback interface unless it is told
+otherwise, and may be given the addresses that are listened to.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import logging
+import selectors
 import socket
-import struct
 import threading
 import time
-from collections.abc import Callable
-
-from pythonosc.osc_message import OscMessage, ParseError
-from pythonosc.osc_message_builder import OscMessageBuilder
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from engine.control.desk import Desk
-from engine.control.registry import PREFIX, Control, Value
+from engine.control.packet import Argument, Malformed, pack, unpack
+from engine.control.registry import PREFIX, Control, Value, finite
+from engine.control.transport import Peer, Sender, TcpPeer, UdpPeer, gate, open_port
 from engine.errors import ControlError
 
 DEFAULT_PORT = 9123
 """Not 7000, 8000, 9000 or 11000, which other stage programs on the same machine use."""
 
-MAX_DATAGRAM = 65507  # the largest UDP payload over IPv4
-RECEIVE_BUFFER = 1 << 20  # bytes; the usual 200 KiB lose most of a burst of 5,000 messages
-MAX_DEPTH = 4  # bundles within bundles
-MAX_ADDRESS = 255
-MAX_ARGUMENTS = 16
+DRAIN = 512  # datagrams read before everything else has its turn
+BREATH_S = 0.004
+"""Pause after reading: a storm of messages is taken in handfuls, so that it cannot take a core from the picture."""
 POLL_S = 0.1
+FEEDBACK_S = 1 / 30  # between two tellings of what has moved
+STATUS_S = 0.1  # between two tellings of how the show is doing
+LEASE_S = 600.0
+SUBSCRIBERS = 16
+CONNECTIONS = 16
+NOTES = 32  # lines and senders remembered
+SKEW_S = 1.0  # clocks that differ by more are told to the performer
 
 ERROR = PREFIX + "error"
-
-_BUNDLE = b"#bundle\0"
-_SIZES = {
-    ord(tag): size for tag, size in {"i": 4, "f": 4, "h": 8, "d": 8, "s": 4, "T": 0, "F": 0, "N": 0, "I": 0}.items()
-}
-"""Bytes that an argument takes at least, by its type tag."""
+STATUS = PREFIX + "status/"
 
 logger = logging.getLogger(__name__)
 
-Sender = tuple[str, int]
-
-
-class Malformed(ValueError):
-    """A datagram that is not OSC, or not the OSC that a control could use."""
-
-
-def unpack(datagram: bytes, depth: int = 0) -> list[OscMessage]:
-    """All messages of a datagram, bundles flattened in order. Raises `Malformed`; takes time linear in its size."""
-    if len(datagram) % 4 or not datagram:
-        raise Malformed("length is not a multiple of four bytes")
-    if not datagram.startswith(_BUNDLE):
-        return [_message(datagram)]
-    if depth >= MAX_DEPTH:
-        raise Malformed(f"bundles nested more than {MAX_DEPTH} deep")
-    messages: list[OscMessage] = []
-    start = len(_BUNDLE) + 8  # the time tag is not looked at
-    if len(datagram) < start:
-        raise Malformed("bundle without a time tag")
-    while start < len(datagram):
-        size: int = struct.unpack_from(">i", datagram, start)[0]
-        start += 4
-        if not 0 < size <= len(datagram) - start:
-            raise Malformed("bundle element of impossible size")
-        messages += unpack(datagram[start : start + size], depth + 1)
-        start += size
-    return messages
-
-
-def _message(data: bytes) -> OscMessage:
-    end = data.find(b"\0")
-    address = data[:end]
-    if end < 0 or end > MAX_ADDRESS or not address.startswith(b"/") or not all(32 < byte < 127 for byte in address):
-        raise Malformed("no usable address")
-    first = (end | 3) + 1
-    last = data.find(b"\0", first)
-    if first < len(data):
-        tags = data[first:last]
-        if last < 0 or not tags.startswith(b",") or len(tags) > 1 + MAX_ARGUMENTS or not _SIZES.keys() >= set(tags[1:]):
-            raise Malformed("arguments that no control takes")
-        # python-osc reads a float that is cut off as 0.0, and a master at 0.0 is a black stage.
-        if len(data) < (last | 3) + 1 + sum(_SIZES[tag] for tag in tags[1:]):
-            raise Malformed("arguments are cut off")
-        # "Impulse" presses a button, as true does; python-osc knows only true.
-        data = data[:first] + tags.replace(b"I", b"T") + data[last:]
-    try:
-        return OscMessage(data)
-    except (ParseError, UnicodeDecodeError) as error:
-        raise Malformed("an argument is cut off or not text") from error
+Reply = tuple[str, Value]
 
 
 class Throttle:
@@ -120,23 +78,47 @@ class Throttle:
         return True
 
 
-class OscServer:
-    """Listens on one UDP port, on its own thread "osc", and moves the desk.
+@dataclass(slots=True)
+class _Subscription:
+    peer: Peer
+    heard_at: float
+    told: dict[str, Value] = field(default_factory=dict)
 
-    `port` 0 takes any free port; `self.port` then tells which. `counters`: `datagrams`, `malformed`, `unknown`
-    (addresses), `refused` (values), `errors` (anything else that went wrong), `replies`, `unanswered` (throttled).
+
+class OscServer:
+    """Listens on one port, UDP and TCP (SLIP, OSC 1.1), on its own thread "osc", and moves the desk.
+
+    `port` 0 takes any free port; `self.port` then tells which. `allow`: addresses or networks ("10.0.0.0/24") that are
+    listened to besides this machine; empty means everyone whom `host` lets in. `counters`: `datagrams`, `packets` (of
+    TCP), `messages`, `malformed`, `strangers` (not allowed), `unknown` (addresses), `refused` (values), `errors`
+    (anything else that went wrong), `replies`, `unanswered` (throttled).
     """
 
-    def __init__(self, desk: Desk, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+    def __init__(
+        self, desk: Desk, host: str = "127.0.0.1", port: int = DEFAULT_PORT, allow: Sequence[str] = ()
+    ) -> None:
         self.host, self.port = host, port
         self._desk = desk
+        self._admits = gate(allow)
         self._version = _version()
         self._controls = {control.address(): control for control in desk.controls}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._counters = dict.fromkeys(
-            ("datagrams", "malformed", "unknown", "refused", "errors", "replies", "unanswered"), 0
-        )
+            (
+                "datagrams", "packets", "messages", "malformed", "strangers", "unknown", "refused", "errors",
+                "replies", "unanswered",
+            ),
+            0,
+        )  # fmt: skip
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._connections: set[TcpPeer] = set()
+        self._offsets: dict[str, float] = {}
+        self._status: Mapping[str, Value] = {}
+        self._notes: deque[str] = deque(maxlen=NOTES)
+        self._noted: set[str] = set()
+        self._serial = 0
+        self._fed_at = self._told_at = 0.0
         # Answers are limited so that a forged sender address cannot turn the server against somebody else.
         self._answers = Throttle(rate=500, burst=500)
         self._complaints = Throttle(rate=4, burst=8)
@@ -147,23 +129,29 @@ class OscServer:
         """What has come in and gone out so far; they only grow."""
         return dict(self._counters)
 
+    @property
+    def clock_offsets(self) -> dict[str, float]:
+        """By host, how far the clock of who stamps bundles is ahead of ours, seconds, by the newest bundle."""
+        return dict(self._offsets)
+
+    def publish(self, status: Mapping[str, Value]) -> None:
+        """How the show is doing, for the subscribers: `fps` goes out as `/cymatic/status/fps`. Any thread."""
+        self._status = status
+
+    def take_notes(self) -> list[str]:
+        """Lines that the performer should read, each told once. Any thread."""
+        notes: list[str] = []
+        while self._notes:
+            notes.append(self._notes.popleft())
+        return notes
+
     def start(self) -> None:
         """Open the port and listen. Raises `ControlError`, one line, if the port or the host cannot be had."""
-        if not 0 <= self.port <= 65535:
-            raise ControlError(f"port {self.port} is not between 0 and 65535: choose another with --osc-port")
-        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows would otherwise share the port with a second server
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            server.settimeout(POLL_S)
-            server.bind((self.host, self.port))
-        except OSError as error:
-            server.close()
-            raise ControlError(_why(error, self.host, self.port)) from None
-        self.port = server.getsockname()[1]
+        udp, tcp = open_port(self.host, self.port)
+        self.port = udp.getsockname()[1]
+        self._serial, _ = self._desk.changes_since(0)
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._serve, args=(server,), name="osc", daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=(udp, tcp), name="osc", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -177,75 +165,228 @@ class OscServer:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _serve(self, server: socket.socket) -> None:
-        with server:
-            while not self._stopping.is_set():
-                try:
-                    datagram, sender = server.recvfrom(MAX_DATAGRAM)
-                except TimeoutError:
-                    continue
-                except OSError as error:  # e.g. Windows reports that an earlier answer found nobody
-                    self._count("errors", f"receiving: {error}")
-                    self._stopping.wait(0.01)
-                    continue
-                self._counters["datagrams"] += 1
-                try:
-                    self._take(server, datagram, sender)
-                except Malformed as error:
-                    self._count("malformed", f"from {_name(sender)}: {error}")
-                except Exception as error:  # noqa: BLE001  # a dead thread would take the performer's hands away
-                    self._count("errors", f"from {_name(sender)}: {error!r}")
+    # -- sockets
 
-    def _take(self, server: socket.socket, datagram: bytes, sender: Sender) -> None:
-        messages = unpack(datagram)
-        replies: list[tuple[str, Value]] = []
-        with self._desk.together():
-            for message in messages:
-                replies += self._handle(message.address, message.params)
-        for address, value in replies:  # sent and logged only now: the stage must not wait for the network
-            self._reply(server, sender, address, value)
-
-    def _handle(self, address: str, arguments: list[object]) -> list[tuple[str, Value]]:
-        control = self._controls.get(address)
-        if control is not None:
-            if arguments == ["?"]:
-                return [(address, self._desk.get(control.name))]
+    def _serve(self, udp: socket.socket, tcp: socket.socket) -> None:
+        with selectors.DefaultSelector() as selector, udp, tcp:
+            selector.register(udp, selectors.EVENT_READ)
+            selector.register(tcp, selectors.EVENT_READ)
             try:
-                self._move(control, arguments)
-            except ControlError as error:
-                self._counters["refused"] += 1
-                return [(ERROR, str(error)[:200])]
-            return []
-        if address == PREFIX + "ping":
-            return [(PREFIX + "pong", self._version)]
-        if address == PREFIX + "sync":
-            return [(address, self._desk.get(control.name)) for address, control in self._controls.items()]
+                while not self._stopping.is_set():
+                    ready = selector.select(FEEDBACK_S if self._subscriptions else POLL_S)
+                    for key, _ in ready:
+                        if key.fileobj is udp:
+                            self._read_datagrams(udp)
+                        elif key.fileobj is tcp:
+                            self._accept(tcp, selector)
+                        else:
+                            self._read_stream(key.data, selector)
+                    self._feed(time.perf_counter())
+                    for connection in [c for c in self._connections if not self._flushed(c)]:
+                        self._drop(connection, selector)
+                    if ready:
+                        self._stopping.wait(BREATH_S)
+            finally:
+                for connection in self._connections:
+                    connection.sock.close()
+                self._connections.clear()
+                self._subscriptions.clear()
+
+    def _read_datagrams(self, udp: socket.socket) -> None:
+        for _ in range(DRAIN):
+            try:
+                datagram, sender = udp.recvfrom(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError as error:  # e.g. Windows reports that an earlier answer found nobody
+                self._count("errors", f"receiving: {error}")
+                return
+            self._counters["datagrams"] += 1
+            if self._known(sender):
+                self._take(datagram, UdpPeer(udp, sender, sender[1]))
+
+    def _accept(self, tcp: socket.socket, selector: selectors.BaseSelector) -> None:
+        try:
+            sock, sender = tcp.accept()
+        except OSError as error:
+            self._count("errors", f"accepting: {error}")
+            return
+        if not self._known(sender) or len(self._connections) >= CONNECTIONS:
+            sock.close()
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = TcpPeer(sock, sender)
+        self._connections.add(connection)
+        selector.register(sock, selectors.EVENT_READ, connection)
+
+    def _read_stream(self, connection: TcpPeer, selector: selectors.BaseSelector) -> None:
+        try:
+            packets = connection.receive()
+        except Malformed as error:
+            self._count("malformed", f"from {connection.name}: {error}")
+            packets = None
+        except OSError:
+            packets = None
+        if packets is None:
+            self._drop(connection, selector)
+            return
+        for packet in packets:
+            self._counters["packets"] += 1
+            self._take(packet, connection)
+
+    def _flushed(self, connection: TcpPeer) -> bool:
+        try:
+            connection.flush()
+        except OSError as error:
+            self._count("errors", f"answering {connection.name}: {error}")
+            return False
+        return True
+
+    def _drop(self, connection: TcpPeer, selector: selectors.BaseSelector) -> None:
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._subscriptions.pop(connection.name, None)
+            selector.unregister(connection.sock)
+            connection.sock.close()
+
+    def _known(self, sender: Sender) -> bool:
+        if self._admits(sender[0]):
+            return True
+        self._counters["strangers"] += 1
+        self._note(f"OSC from {sender[0]} is not listened to: it is not in --osc-allow", sender[0])
+        return False
+
+    # -- what is said
+
+    def _take(self, data: bytes, peer: Peer) -> None:
+        """One packet, whole or not at all. Never raises: a dead thread would take the performer's hands away."""
+        try:
+            packet = unpack(data)
+            if packet.stamped is not None:
+                self._compare_clocks(peer.host, packet.stamped - time.time())
+            self._counters["messages"] += len(packet.messages)
+            replies: list[Reply] = []
+            with self._desk.together():
+                for message in packet.messages:
+                    replies += self._handle(message.address, message.arguments, peer)
+            if (subscription := self._subscriptions.get(peer.name)) is not None:
+                subscription.heard_at = time.perf_counter()
+                peer = subscription.peer
+            for reply in replies:  # sent and logged only now: the stage must not wait for the network
+                self._reply(peer, *reply)
+        except Malformed as error:
+            self._count("malformed", f"from {peer.name}: {error}")
+        except Exception as error:  # noqa: BLE001
+            self._count("errors", f"from {peer.name}: {error!r}")
+
+    def _handle(self, address: str, arguments: tuple[Argument, ...], peer: Peer) -> list[Reply]:
+        control = self._controls.get(address)
+        try:
+            if control is not None:
+                if arguments == ("?",):
+                    return [(address, self._desk.get(control.name))]
+                self._move(control, arguments, _origin(peer))
+                return []
+            if (method := _METHODS.get(address)) is not None:
+                return method(self, arguments, peer)
+            if (choice := self._controls.get(address.rpartition("/")[0])) is not None and choice.kind == "choice":
+                self._press(choice, address.rpartition("/")[2], arguments, _origin(peer))
+                return []
+        except ControlError as error:
+            self._counters["refused"] += 1
+            return [(ERROR, str(error)[:200])]
         self._counters["unknown"] += 1
         return [(ERROR, f"no control at {address[:60]}")]
 
-    def _move(self, control: Control, arguments: list[object]) -> None:
+    def _move(self, control: Control, arguments: tuple[Argument, ...], origin: str) -> None:
         if not arguments and control.kind != "trigger":
             raise ControlError(f'{control.name}: wants a value, or "?" to be told it')
         if len(arguments) > 2:
             raise ControlError(f"{control.name}: takes a value and at most a fade time")
         value, fade_s = (*arguments, None, None)[:2]
-        self._desk.set(control.name, value, "osc", fade_s)
+        self._desk.set(control.name, value, origin, fade_s)
 
-    def _reply(self, server: socket.socket, sender: Sender, address: str, value: Value) -> None:
-        if address == ERROR:
-            self._log(f"from {_name(sender)}: {value}")
-        if not (self._complaints if address == ERROR else self._answers).passes():
-            self._counters["unanswered"] += 1
+    def _press(self, choice: Control, option: str, arguments: tuple[Argument, ...], origin: str) -> None:
+        """A button of its own for one option, by name or 1-based position: fires on the press, not on the release."""
+        if not arguments or finite(arguments[0], f"{choice.name}/{option[:60]}") > 0.5:
+            by_position = option.isdecimal() and option not in self._desk.options(choice.name)
+            self._desk.set(choice.name, int(option[:9]) if by_position else option, origin)
+
+    def _ping(self, arguments: tuple[Argument, ...], peer: Peer) -> list[Reply]:
+        return [(PREFIX + "pong", self._version)]
+
+    def _sync(self, arguments: tuple[Argument, ...], peer: Peer) -> list[Reply]:
+        return [(address, self._desk.get(control.name)) for address, control in self._controls.items()]
+
+    def _subscribe(self, arguments: tuple[Argument, ...], peer: Peer) -> list[Reply]:
+        if arguments:
+            port = finite(arguments[0], "subscribe")
+            if not port.is_integer() or not 1 <= port <= 65535:
+                raise ControlError(f"subscribe: {port:g} is no port")
+            peer = peer.answered_at(int(port))
+        if peer.name not in self._subscriptions and len(self._subscriptions) >= SUBSCRIBERS:
+            raise ControlError(f"subscribe: {SUBSCRIBERS} are subscribed already")
+        self._subscriptions[peer.name] = _Subscription(peer, time.perf_counter())
+        return self._sync((), peer)
+
+    def _unsubscribe(self, arguments: tuple[Argument, ...], peer: Peer) -> list[Reply]:
+        self._subscriptions.pop(peer.name, None)
+        return []
+
+    # -- who is told
+
+    def _feed(self, now: float) -> None:
+        """What has moved since the last time, and at times the status, to all who subscribed."""
+        if now - self._fed_at < FEEDBACK_S:
             return
-        message = OscMessageBuilder(address)
-        # Many controllers know neither T nor F, so on and off are 1 and 0.
-        message.add_arg(int(value) if isinstance(value, bool) else value)
+        self._fed_at = now
+        with self._desk.together():
+            self._serial, changed = self._desk.changes_since(self._serial)
+            moved = [(PREFIX + name, value, self._desk.mover(name)) for name, value in changed.items()]
+        status: Mapping[str, Value] = {}
+        if now - self._told_at >= STATUS_S:
+            self._told_at, status = now, self._status
+        for name, subscription in list(self._subscriptions.items()):
+            if isinstance(subscription.peer, UdpPeer) and now - subscription.heard_at > LEASE_S:
+                del self._subscriptions[name]
+                continue
+            news = [(address, value) for address, value, mover in moved if mover != _origin(subscription.peer)]
+            news += [(STATUS + key, value) for key, value in status.items() if subscription.told.get(key) != value]
+            subscription.told.update(status)
+            for address, value in news:
+                self._send(subscription.peer, address, value)
+
+    def _reply(self, peer: Peer, address: str, value: Value) -> None:
+        if address == ERROR:
+            self._log(f"from {peer.name}: {value}")
+        if (self._complaints if address == ERROR else self._answers).passes():
+            self._send(peer, address, value)
+        else:
+            self._counters["unanswered"] += 1
+
+    def _send(self, peer: Peer, address: str, value: Value) -> None:
         try:
-            server.sendto(message.build().dgram, sender)
+            peer.send(pack(address, value))
         except OSError as error:
-            self._count("errors", f"answering {_name(sender)}: {error}")
+            self._count("errors", f"answering {peer.name}: {error}")
         else:
             self._counters["replies"] += 1
+
+    # -- what is noticed
+
+    def _compare_clocks(self, host: str, ahead_s: float) -> None:
+        if host in self._offsets or len(self._offsets) < NOTES:
+            self._offsets[host] = ahead_s
+        if abs(ahead_s) > SKEW_S:
+            by = f"{abs(ahead_s):.0f} s {'ahead' if ahead_s > 0 else 'behind'}"
+            self._note(f"OSC bundles from {host} are stamped {by} of this machine's clock; they count at once", host)
+
+    def _note(self, line: str, about: str) -> None:
+        """Tell the performer, once a sender."""
+        if about not in self._noted and len(self._noted) < NOTES:
+            self._noted.add(about)
+            self._notes.append(line)
 
     def _count(self, counter: str, text: str) -> None:
         self._counters[counter] += 1
@@ -256,16 +397,16 @@ class OscServer:
             logger.warning("OSC %s", text)
 
 
-def _name(sender: Sender) -> str:
-    return f"{sender[0]}:{sender[1]}"
+_METHODS: Mapping[str, Callable[[OscServer, tuple[Argument, ...], Peer], list[Reply]]] = {
+    PREFIX + "ping": OscServer._ping,
+    PREFIX + "sync": OscServer._sync,
+    PREFIX + "subscribe": OscServer._subscribe,
+    PREFIX + "unsubscribe": OscServer._unsubscribe,
+}
 
 
-def _why(error: OSError, host: str, port: int) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"cannot listen for OSC on {host!r}: this machine has no such address"
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use by another program: choose another with --osc-port"
-    return f"cannot listen for OSC on {host}:{port}: {error.strerror}; choose another with --osc-port"
+def _origin(peer: Peer) -> str:
+    return f"osc:{peer.name}"
 
 
 def _version() -> str:

@@ -35,9 +35,12 @@ MAX_FADE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One control. `minimum`, `maximum` and `curve` matter for floats only; `unit` is "" for a plain ratio.
+    """One control. All of them may be moved at any time; none needs a restart.
 
-    `scope`: who acts on it, the stage (works while the engine is dead) or the engine (part of the picture's look).
+    `minimum`, `maximum`, `curve` and `step` (of whole numbers 1, else 0) matter for floats only; `unit` is "" for a
+    plain ratio. `options`: the names that a choice always has; those of the presets are told to the desk.
+    `scope`: "stage" works while the engine is dead; "engine" is part of the picture's look, and a preset may hold it;
+    "room" is set once for the microphone and the house, and presets leave it alone.
     """
 
     name: str
@@ -48,7 +51,9 @@ class Control:
     unit: str = ""
     curve: Literal["linear", "square"] = "linear"
     description: str = ""
-    scope: Literal["stage", "engine"] = "engine"
+    scope: Literal["stage", "engine", "room"] = "engine"
+    step: float = 0.0
+    options: tuple[str, ...] = ()
 
     @property
     def continuous(self) -> bool:
@@ -72,7 +77,7 @@ class Control:
             return True
         number = finite(value, self.name)
         if self.kind == "float":
-            return min(max(number, self.minimum), self.maximum)
+            return self._stepped(min(max(number, self.minimum), self.maximum))
         return number > 0.5
 
     def at(self, fraction: float) -> float:
@@ -80,7 +85,10 @@ class Control:
         travel = min(max(fraction, 0.0), 1.0)
         if self.curve == "square":
             travel *= travel
-        return self.minimum + travel * (self.maximum - self.minimum)
+        return self._stepped(self.minimum + travel * (self.maximum - self.minimum))
+
+    def _stepped(self, value: float) -> float:
+        return round(value / self.step) * self.step if self.step else value
 
     def fraction(self, value: float) -> float:
         """Where on its travel, 0..1, a fader stands that shows the value: the inverse of `at`."""

@@ -5,74 +5,22 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import socket
 import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
-from pythonosc.osc_message import OscMessage
-from pythonosc.osc_message_builder import OscMessageBuilder
+from osc_client import DEADLINE_S, Client, bundle, message, until
 
 from engine.control.desk import Desk
-from engine.control.osc import MAX_ARGUMENTS, MAX_DEPTH, Malformed, OscServer, Throttle, unpack
+from engine.control.osc import OscServer, Throttle
+from engine.control.packet import MAX_ARGUMENTS, MAX_DEPTH, Malformed, unpack
 from engine.control.registry import REGISTRY
 from engine.errors import ControlError
-
-DEADLINE_S = 20.0
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for it; generous, for a busy machine."""
-    end = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < end, "nothing came"
-        time.sleep(0.005)
-
-
-def message(address: str, *arguments: object) -> bytes:
-    builder = OscMessageBuilder(address)
-    for argument in arguments:
-        builder.add_arg(argument)
-    return builder.build().dgram
-
-
-def bundle(*contents: bytes, when: float = IMMEDIATELY) -> bytes:
-    head = OscBundleBuilder(when).build().dgram
-    return head + b"".join(struct.pack(">i", len(content)) + content for content in contents)
-
-
-class Client:
-    """A controller: sends from a port of its own and hears what comes back to it."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.settimeout(DEADLINE_S)
-        self.socket.connect(("127.0.0.1", port))
-
-    def send(self, address: str, *arguments: object) -> None:
-        self.socket.send(message(address, *arguments))
-
-    def hear(self) -> tuple[str, list[object]]:
-        heard = OscMessage(self.socket.recv(65536))
-        return heard.address, heard.params
-
-    def hear_address(self, address: str) -> list[object]:
-        """The arguments of the next message to that address; complaints before it are passed over."""
-        while True:
-            heard, arguments = self.hear()
-            if heard == address:
-                return arguments
-
-    def settle(self) -> None:
-        """Return when the server has dealt with everything sent before: it answers in order."""
-        self.send("/cymatic/ping")
-        self.hear_address("/cymatic/pong")
 
 
 @pytest.fixture
@@ -110,6 +58,9 @@ def test_messages_move_the_desk(desk: Desk, client: Client):
     client.send("/cymatic/preset/go", 3.0)
     client.send("/cymatic/preset/next")
     client.send("/cymatic/preset/prev", 0.0)
+    client.send("/cymatic/preset/go/ember", 1)
+    client.send("/cymatic/preset/go/ember", 0)
+    client.send("/cymatic/preset/go/1")
     client.settle()
     seen = desk.snapshot()
     assert (seen["master"], seen["blackout"], seen["freeze"], seen["sound/gain"]) == (0.25, True, True, 24.0)
@@ -117,6 +68,8 @@ def test_messages_move_the_desk(desk: Desk, client: Client):
         ("preset/go", "ember", 2.5),
         ("preset/go", "gorge", None),
         ("preset/next", True, None),
+        ("preset/go", "ember", None),
+        ("preset/go", "open-sky", None),
     ]
 
 
@@ -162,14 +115,14 @@ def test_ping_and_sync(client: Client):
 
 def test_a_bundle_is_applied_at_once_whatever_its_time(desk: Desk, client: Client):
     inner = bundle(message("/cymatic/speed", 2.0), when=time.time() + 3600)
-    client.socket.send(bundle(message("/cymatic/master", 0.5), inner, when=time.time() + 3600))
+    client.send_packet(bundle(message("/cymatic/master", 0.5), inner, when=time.time() + 3600))
     client.settle()
     assert desk.get("master") == 0.5
     assert desk.get("speed") == 2.0
 
 
 def test_an_impulse_presses_a_button(desk: Desk, client: Client):
-    client.socket.send(b"/cymatic/preset/next\0\0\0\0,I\0\0")
+    client.send_packet(b"/cymatic/preset/next\0\0\0\0,I\0\0")
     client.settle()
     assert [event.name for event in desk.take_triggers()] == ["preset/next"]
 
@@ -199,6 +152,7 @@ def test_oscsend_blacks_out(desk: Desk, server: OscServer):
         ((0.5, "slowly"), "fade"),
         ((0.5, 1.0, 2.0), "at most a fade"),
         ((), "wants a value"),
+        ((None,), "a number, not nothing"),
     ],
 )
 def test_a_value_that_cannot_be_used(desk: Desk, server: OscServer, client: Client, arguments: tuple, words: str):
@@ -216,6 +170,15 @@ def test_an_address_means_only_itself(desk: Desk, server: OscServer, client: Cli
     client.settle()
     assert desk.get("master") == 1.0
     assert server.counters["unknown"] == 6
+
+
+@pytest.mark.parametrize("option", ["4", "0", "99999999999999999999", "unheard-of", "..", "²"])
+def test_an_option_that_is_not_there_is_refused(desk: Desk, client: Client, option: str):
+    if option.isascii():
+        client.send(f"/cymatic/preset/go/{option}", 1)
+        assert client.hear_address("/cymatic/error")
+    client.settle()
+    assert desk.take_triggers() == []
 
 
 def test_complaints_are_throttled_and_so_is_the_log(server: OscServer, client: Client, caplog):
@@ -309,7 +272,7 @@ HOSTILE = {
 def test_a_hostile_datagram_is_counted_and_the_next_is_served(
     desk: Desk, server: OscServer, client: Client, datagram: bytes
 ):
-    client.socket.send(datagram)
+    client.send_packet(datagram)
     client.send("/cymatic/speed", 2.0)
     client.settle()
     assert desk.get("master") == 1.0
@@ -319,8 +282,8 @@ def test_a_hostile_datagram_is_counted_and_the_next_is_served(
 
 
 def test_as_much_as_is_allowed_is_taken():
-    assert [m.address for m in unpack(nested(MAX_DEPTH))] == ["/cymatic/master"]
-    assert len(unpack(message("/cymatic/master", *[1] * MAX_ARGUMENTS))[0].params) == MAX_ARGUMENTS
+    assert [m.address for m in unpack(nested(MAX_DEPTH)).messages] == ["/cymatic/master"]
+    assert unpack(message("/cymatic/master", *[1] * MAX_ARGUMENTS)).messages[0].arguments == (1,) * MAX_ARGUMENTS
     with pytest.raises(Malformed):
         unpack(message("/cymatic/master", *[1] * (MAX_ARGUMENTS + 1)))
 
@@ -328,7 +291,7 @@ def test_as_much_as_is_allowed_is_taken():
 def test_a_burst_in_the_largest_datagram_ends_at_its_last_value(desk: Desk, client: Client):
     fader = message("/cymatic/master", 0.5)
     count = (65507 - 16) // (4 + len(fader)) - 1
-    client.socket.send(bundle(*[fader] * count, message("/cymatic/master", 0.25)))
+    client.send_packet(bundle(*[fader] * count, message("/cymatic/master", 0.25)))
     client.settle()
     assert desk.get("master") == 0.25
     assert desk.counters["received"] == count + 1
@@ -365,10 +328,10 @@ def datagrams(draw: st.DrawFn) -> bytes:
 @settings(max_examples=400, deadline=None)
 def test_unpack_says_malformed_or_gives_messages(data: bytes):
     try:
-        messages = unpack(data)
+        packet = unpack(data)
     except Malformed:
         return
-    assert all(m.address.startswith("/") and len(m.params) <= MAX_ARGUMENTS for m in messages)
+    assert all(m.address.startswith("/") and len(m.arguments) <= MAX_ARGUMENTS for m in packet.messages)
 
 
 @given(st.lists(datagrams(), max_size=30))
@@ -376,7 +339,7 @@ def test_unpack_says_malformed_or_gives_messages(data: bytes):
 def test_the_server_still_answers_after_anything(server: OscServer, client: Client, sent: list[bytes]):
     before = server.counters["datagrams"]
     for data in sent:
-        client.socket.send(data)
+        client.send_packet(data)
     client.send("/cymatic/reactivity", 0.75)
     client.settle()
     client.send("/cymatic/reactivity", "?")

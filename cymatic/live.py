@@ -61,6 +61,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     steer.add_argument(
         "--osc-host", default="127.0.0.1", metavar="HOST", help="0.0.0.0: the whole network (OSC knows no passwords)"
     )
+    steer.add_argument(
+        "--osc-allow", action="append", default=[], metavar="ADDRESS", help="listen to this address or network only"
+    )
     end = parser.add_argument_group("what stays of it")
     end.add_argument("--seconds", type=seconds, metavar="N", help="end by itself so long after the first picture")
     end.add_argument("--report", metavar="FILE.json", help="write frame times, latency, memory and events")
@@ -87,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         preset=args.preset,
         osc_host=args.osc_host,
         osc_port=args.osc_port,
+        osc_allow=args.osc_allow,
         say=_say,
     )
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ TEXT_RUNTIME = "onnxruntime"  # opens a small graph in milliseconds
 EVENTS_KEPT = 200
 ERRORS_SHOWN = 20
 RATE_OVER_S = 1.0
+BRIEF_S = 0.1
+"""How often those who subscribed by OSC may be told how the show is doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Stage:
         preset: str | None = None,
         osc_host: str = "127.0.0.1",
         osc_port: int = DEFAULT_PORT,
+        osc_allow: Sequence[str] = (),
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.bundle = bundle
@@ -83,6 +86,9 @@ class Stage:
         self._encode: TextEncoder | None = None
         self._text_session: Session | None = None
         self._preset_serial = 0
+        self._told: dict[str, Any] = {"serial": 0, "name": "", "base": {"seed": 1}, "offset": None, "fade_s": 0.0}
+        self._words = ""
+        self._briefed_at = 0.0
         self._controls: dict[str, Any] = {}
         self._status_index = 0
         self._heard_until = 0.0
@@ -99,12 +105,12 @@ class Stage:
         image = bundle.manifest.image
         self.image_size = (image.height, image.width)
         self._links = Links.create(image.height, image.width)
-        self._osc = OscServer(self.desk, osc_host, osc_port)
+        self._osc = OscServer(self.desk, osc_host, osc_port, osc_allow)
         self._supervisor = Supervisor(
             {"bundle": str(bundle.folder.absolute()), "links": self._links.names, **asdict(options)}
         )
         if first is None:
-            self._links.preset.put({"serial": 0, "name": "", "base": {"seed": 1}, "offset": None, "fade_s": 0.0})
+            self._links.preset.put(self._told)
         else:
             self._send(*first, 0.0)
 
@@ -136,8 +142,12 @@ class Stage:
             self.on_close()
         for trigger in self.desk.take_triggers():
             self._obey(trigger)
+        self._follow_words()
         self._send_controls()
         self._read_status()
+        for line in self._osc.take_notes():
+            self.tell(line)
+        self._brief()
         if self.fatal is not None:
             return
         line = self._supervisor.poll(self._status_index, loading=self.status.get("state") == "loading")
@@ -255,8 +265,45 @@ class Stage:
             for name, value in preset.controls.items():
                 self.desk.set(name, value, "preset", fade_s)
             self.desk.show("preset/go", preset.name)
+            self.desk.show("text", "")
         self._links.preset.put(told)
-        self.preset = preset.name
+        self.preset, self._told, self._words = preset.name, told, ""
+
+    def _follow_words(self) -> None:
+        """Words that were typed in pull the picture besides the preset's own, with the fade time of the desk."""
+        words = str(self.desk.get("text"))
+        if words == self._words:
+            return
+        self._words = words
+        offset = self._told["offset"]
+        try:
+            if words:
+                pull = self._text_encoder()(words).delta
+                offset = (pull if offset is None else np.asarray(offset, np.float32) + pull).tolist()
+        except CymaticError as error:
+            self.tell(str(error))
+            return
+        self._preset_serial += 1
+        fade_s = float(self.desk.get("fade"))
+        self._links.preset.put({**self._told, "serial": self._preset_serial, "offset": offset, "fade_s": fade_s})
+
+    def _brief(self) -> None:
+        """How the show is doing, for those who listen by OSC."""
+        now = time.perf_counter()
+        if now - self._briefed_at < BRIEF_S:
+            return
+        self._briefed_at = now
+        status = self.status
+        self._osc.publish(
+            {
+                "fps": round(self.fps, 1),
+                "late": self.late_frames,
+                "audio/rms": float(status.get("rms_db", -120.0)),
+                "audio/clip": bool(status.get("clip", False)),
+                "loading": status.get("state") == "loading",
+                "error": str(status.get("error") or ""),
+            }
+        )
 
     def _text_encoder(self) -> TextEncoder:
         """The bundle's own words, opened when a preset needs them: one whose words another bundle has embedded."""

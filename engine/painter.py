@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.audio.conditioning import Conditioner
 from engine.audio.features import FastFeatures
 from engine.audio.mel import MelAnalyser
 from engine.bundle import Bundle
@@ -55,6 +56,7 @@ class Painter:
         manifest = bundle.manifest
         self._sessions = {name: _Timed(session) for name, session in sessions.items()}
         self._z_dim = manifest.z_dim
+        self._conditioner = Conditioner(sample_rate)
         self._mel = MelAnalyser(sample_rate, manifest.mel)
         self.features = FastFeatures(sample_rate)
         self.latents = LatentLoop(bundle, self._sessions["encoder"], self._sessions["recurrent"], seed)
@@ -74,6 +76,8 @@ class Painter:
         self._w_avg, self._stroke = bundle.tensors["w_avg"], bundle.tensors["stroke"]
         self._groups = manifest.latents.groups.slices()
         self._slow_level = SlowLevel()
+        self._preset: Mapping[str, Any] = {}
+        self._seed = 0
         self._fade: Crossfade | None = None
         self._moved_at: float | None = None
         self._w_plus: Float32 = self._w_avg[np.newaxis]
@@ -104,18 +108,28 @@ class Painter:
         """Fade to a preset from time `now` (s) on; the first one is there at once.
 
         `preset`: `base`, which is `{"w_plus": [L][D]}` or `{"seed": n}` for a calm landscape that the seed draws;
-        `offset`, the weighted sum of its anchors `[L][D]` or None; `fade_s`, which may be missing.
+        `offset`, the weighted sum of its anchors `[L][D]` or None; `fade_s`, which may be missing. The control `seed`
+        puts another landscape in the place of the base.
         """
-        base = self._place(preset["base"])
-        offset = np.zeros_like(base) if preset["offset"] is None else np.array(preset["offset"], np.float32)
+        self._preset = preset
+        self._aim(float(preset.get("fade_s", 0.0)), now)
+
+    def _aim(self, fade_s: float, now: float) -> None:
+        """Fade to where preset and seed say."""
+        self._seed = round(self.controls["seed"])
+        base = self._place({"seed": self._seed} if self._seed else self._preset["base"])
+        offset = np.zeros_like(base) if self._preset["offset"] is None else np.array(self._preset["offset"], np.float32)
         if self._fade is None:
             self._fade = Crossfade(base, offset)
         else:
-            self._fade.go(base, offset, float(preset.get("fade_s", 0.0)), now)
+            self._fade.go(base, offset, fade_s, now)
 
     def hear(self, samples: Float32) -> None:
         """Take in new sound, mono `[n]`, n may be 0."""
-        mono = samples * np.float32(10.0 ** (float(self.controls["sound/gain"]) / 20.0))
+        controls = self.controls
+        mono = self._conditioner.push(
+            samples, controls["sound/gain"], controls["sound/gate"], controls["latency/offset"] / 1000.0
+        )
         self._mel.push(mono)
         self.features.push(mono)
 
@@ -126,9 +140,11 @@ class Painter:
         self._moved_at = now
         self._frame_ms = {}
         controls, features, latents = self.controls, self.features, self.latents
+        if round(controls["seed"]) != self._seed:
+            self._aim(controls["fade"], now)
         base, offset = self._fade.at(now)
         if latents.due(now):
-            latents.step(self._mel.window(), base)
+            latents.step(self._mel.window(), base, controls["noise"])
             self._took("encoder", self._sessions["encoder"].ms)
             self._took("recurrent", self._sessions["recurrent"].ms)
         begun_at = time.perf_counter()

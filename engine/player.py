@@ -86,7 +86,7 @@ class Player:
         block = self._source.read()
         painter.hear(block.samples)
         if len(block.samples):
-            self._captured_at = block.captured_at
+            self._captured_at = block.captured_at - painter.controls["latency/offset"] / 1000.0
         if not painter.ready:
             return  # the stage has not named the preset yet
         painter.move(now)

@@ -350,7 +350,7 @@ class HelpPage(QWidget):
 def _group(control: Control) -> str:
     """Faders that belong together and stand together."""
     family = control.name.partition("/")[0]
-    if family in ("sound", "text"):
+    if family in ("sound", "text", "latency"):
         return "mix"
     return family if "/" in control.name else control.scope
 

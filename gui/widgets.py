@@ -155,6 +155,8 @@ def label(control: Control) -> str:
 
 def reading(control: Control, value: float) -> str:
     """The value as a performer reads it: percent for a plain 0..1 or 0..1.5, else a figure with its unit."""
+    if control.step:
+        return f"{value:.0f}"
     if not control.unit:
         return f"{100 * value:.0f} %"
     if control.minimum < 0:

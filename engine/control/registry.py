@@ -145,6 +145,10 @@ def _look(
     return Control(name, "float", default, float(minimum), float(maximum), unit, description=description)
 
 
+def _room(name: str, default: float, minimum: float, maximum: float, unit: str, description: str) -> Control:
+    return Control(name, "float", default, minimum, maximum, unit, description=description, scope="room")
+
+
 def _stage(name: str, kind: Kind, default: Value, description: str) -> Control:
     return Control(name, kind, default, description=description, scope="stage")
 
@@ -157,6 +161,7 @@ REGISTRY: tuple[Control, ...] = (
     _look("sound/weight", 1.0, 0, 1, "", "How much the sound moves the picture: 0 rests on the preset, 1 follows it"),
     _look("text/weight", 1.0, 0, 1, "", "How much the preset's words pull the picture towards their scene"),
     _look("sound/gain", 0.0, -24, 24, "dB", "Gain before analysis: more for a quiet microphone, less when it clips"),
+    _room("sound/gate", -90.0, -90.0, 0.0, "dB", "Noise gate: what stays softer than this is heard as silence"),
     _look("reactivity", 0.5, 0, 1, "", "How hard the picture jumps on level and onsets: 0 drifts, 1 punches"),
     _look("truncation", 1.0, 0, 1.5, "", "Diversity: 0 is the average landscape, 1 as learned, above 1 wilder"),
     _look("speed", 1.0, 0, 4, "×", "How fast the textures flow: 0 stands still, 1 is natural"),
@@ -164,9 +169,23 @@ REGISTRY: tuple[Control, ...] = (
     _look("gain/mid", 1.0, 0, 2, "×", "How much the sound changes what stands in the landscape"),
     _look("gain/fine", 1.0, 0, 2, "×", "How much the sound changes colour and texture"),
     _look("smoothing", 0.3, 0, 1, "", "How slowly the picture follows the sound: 0 at once, 1 very slowly"),
+    _look("noise", 1.0, 0, 3, "×", "How much the picture wanders by itself: 0 not at all, 1 as learned"),
+    Control(
+        "seed",
+        "float",
+        0.0,
+        0.0,
+        999.0,
+        step=1.0,
+        description="Which calm land lies beneath: 0 is the preset's own, any other number draws another",
+    ),
+    _room(
+        "latency/offset", 0.0, 0.0, 500.0, "ms", "Lets the picture wait, where the loudspeakers are late or far away"
+    ),
     Control(
         "fade", "float", 3.0, 0.0, 30.0, "s", "square", "Crossfade of a preset that is called without a time", "stage"
     ),
+    _stage("text", "text", "", "Words that pull the picture besides the preset's own; an empty text lets go"),
     _stage("preset/go", "choice", "", "Goes to a preset, by its name or its position from 1"),
     _stage("preset/next", "trigger", False, "Goes to the next preset"),
     _stage("preset/prev", "trigger", False, "Goes to the previous preset"),

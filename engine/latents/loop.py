@@ -75,8 +75,10 @@ class LatentLoop:
         self._next_step = now + self._period if late > self._period else self._next_step + self._period
         return True
 
-    def step(self, mel_window: Float32, base: Float32) -> None:
+    def step(self, mel_window: Float32, base: Float32, noise: float = 1.0) -> None:
         """Hear one mel window `[1, 1, bands, columns]` and move `w` by one step over `base` `[L, D]`.
+
+        `noise` times as much noise as in training lets the picture wander.
 
         When the base has moved since the last step, `w` moves with it: a preset's fade is then the straight line that
         was asked for, and the step sees the distance to its base that it was trained on.
@@ -87,7 +89,7 @@ class LatentLoop:
         heard = self._encoder.run({"mel": mel_window})
         feeds["delta"][:] = heard["delta"]
         self._rng.standard_normal(dtype=np.float32, out=feeds["noise"])
-        feeds["noise"] *= NOISE_STD
+        feeds["noise"] *= np.float32(NOISE_STD * noise)
         moved = self._recurrent.run(feeds)
         hidden = [moved[f"h_{group}_next"] for group in GROUPS]
         away = np.abs(moved["w_next"] - feeds["base"]).max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -9,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import wait_until
+from osc_client import Client
 
 from cymatic.report import Recorder
 from cymatic.stage import EngineOptions, Stage
@@ -231,3 +233,47 @@ def test_a_loop_that_begins_after_the_end_was_asked_for_is_told_too(open_stage):
     stage.tick()
     assert stage.closing
     assert told
+
+
+def test_words_that_are_typed_in_pull_besides_the_preset_and_let_go(open_stage):
+    stage = open_stage("alpha")
+    assert stage._links.preset.get()[1]["offset"] is None
+    stage.desk.set("text", "a storm at night", "osc:test")
+    stage.tick()
+    told = stage._links.preset.get()[1]
+    expected = stage._text_encoder()("a storm at night").delta
+    assert np.array(told["offset"]) == pytest.approx(expected)
+    assert told["fade_s"] == stage.desk.get("fade")
+    stage.desk.set("text", "", "osc:test")
+    stage.tick()
+    assert stage._links.preset.get()[1]["offset"] is None
+    stage.desk.set("text", "../../etc/passwd", "osc:test")
+    stage.tick()
+    assert "knows none of the words" in stage.errors[-1], "words are looked up, nothing more"
+    stage.desk.set("preset/go", "beta", "osc:test")
+    stage.tick()
+    assert stage.desk.get("text") == ""
+    assert stage._links.preset.get()[1]["offset"] is None
+
+
+def test_those_who_subscribe_are_told_how_the_show_is_doing(open_stage):
+    stage = open_stage("alpha")
+    stage.start()
+    client = Client(stage.osc_port)
+    try:
+        go_on_until(stage, lambda: stage.newest_frame() and stage.status["state"] == "playing", "the show")
+        client.send("/cymatic/subscribe")
+        told = {}
+        wanted = {f"/cymatic/status/{name}" for name in ("fps", "late", "audio/rms", "audio/clip", "loading", "error")}
+        client.socket.settimeout(0.05)
+
+        def hear() -> bool:
+            with contextlib.suppress(TimeoutError):
+                told.update([client.hear()])
+            return wanted <= set(told)
+
+        go_on_until(stage, hear, "the status")
+        assert told["/cymatic/status/loading"] == [0]
+        assert told["/cymatic/status/audio/rms"][0] < 0.0
+    finally:
+        client.close()

@@ -23,6 +23,10 @@ PUBLISHED = {
     "gain/fine": (0.0, 2.0),
     "smoothing": (0.0, 1.0),
     "fade": (0.0, 30.0),
+    "sound/gate": (-90.0, 0.0),
+    "latency/offset": (0.0, 500.0),
+    "noise": (0.0, 3.0),
+    "seed": (0.0, 999.0),
 }
 PUBLISHED_KINDS = {
     "blackout": "bool",
@@ -32,6 +36,7 @@ PUBLISHED_KINDS = {
     "preset/next": "trigger",
     "preset/prev": "trigger",
     "panic": "trigger",
+    "text": "text",
 }
 
 
@@ -59,6 +64,7 @@ def test_rows_are_fit_to_be_printed(control: Control):
 def test_what_must_work_while_the_engine_is_dead_belongs_to_the_stage():
     assert {c.name for c in REGISTRY if c.scope == "stage"} == {
         "master", "blackout", "freeze", "testcard", "fade", "preset/go", "preset/next", "preset/prev", "panic",
+        "text",
     }  # fmt: skip
 
 

@@ -1,0 +1,65 @@
+"""Controls that act in the painter do what their descriptions say, in pictures of a tiny bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.bundle import Bundle, load_bundle
+from engine.offline import CALM, open_sessions, paint
+from engine.runtime.session import Session
+
+RATE = 16_000
+FPS = 10.0
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return load_bundle(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def sessions(bundle: Bundle) -> Iterator[dict[str, Session]]:
+    with open_sessions(bundle, "onnxruntime", threads=1) as sessions:
+        yield sessions
+
+
+@pytest.fixture
+def painted(bundle: Bundle, sessions: dict[str, Session]):
+    hiss = 0.02 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+
+    def painted(sound: np.ndarray = hiss, **controls: float) -> np.ndarray:
+        """The latents of all frames, `[frames, L, D]`."""
+        named = {name.replace("_", "/"): value for name, value in controls.items()}
+        frames = paint(sound, RATE, bundle, sessions, CALM, controls=named, fps=FPS)
+        return np.stack([frame.w_plus for frame in frames])
+
+    return painted
+
+
+def test_a_seed_puts_another_land_beneath(painted):
+    own, first, second = painted(sound_weight=0), painted(sound_weight=0, seed=1), painted(sound_weight=0, seed=2)
+    assert own == pytest.approx(first), "the calm preset's own seed is 1"
+    assert np.abs(own - second).max() > 0.01
+
+
+def test_noise_makes_the_picture_wander(painted):
+    still, learned, wild = painted(noise=0.0), painted(), painted(noise=3.0)
+    assert (painted(noise=0.0) == still).all()
+    assert 0.0 < np.abs(learned - still).mean() < np.abs(wild - still).mean()
+
+
+def test_what_the_gate_holds_back_is_silence(painted):
+    silence = painted(np.zeros(2 * RATE, np.float32))
+    assert (painted(sound_gate=0.0) == silence).all()
+    assert (painted(sound_gate=-60.0) != silence).any()
+
+
+def test_the_picture_waits(painted):
+    now, later = painted(noise=0.0), painted(noise=0.0, latency_offset=500.0)
+    assert later.shape == now.shape
+    assert (later[:5] == painted(np.zeros(RATE // 2, np.float32), noise=0.0)).all(), "nothing has been heard yet"
+    assert np.abs(later[5:] - now[:-5]).mean() < np.abs(later[5:] - now[5:]).mean()

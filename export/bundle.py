@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,16 +67,26 @@ def write_bundle(target: Path, name: str, trained: Trained, provenance: dict[str
 
     Raises BundleError if `target` holds something else, or if a graph's answer differs from eager torch's.
     """
+    with replacing_bundle(target) as folder:
+        _fill(folder, name, trained, provenance)
+    return target
+
+
+@contextlib.contextmanager
+def replacing_bundle(target: Path) -> Iterator[Path]:
+    """An empty folder to fill; it becomes `target` when the block ends, and is gone if the block raises.
+
+    Raises BundleError if `target` is something other than a bundle.
+    """
     check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as scratch:
         folder = Path(scratch) / "new"
         folder.mkdir()
-        _fill(folder, name, trained, provenance)
+        yield folder
         if target.exists():
             target.rename(Path(scratch) / "old")
         folder.rename(target)
-    return target
 
 
 def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any]) -> None:
@@ -147,7 +158,7 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
             **provenance, "parity": parity, "opset": OPSET, "torch": torch.__version__, "machine": machine(),
         },
     }  # fmt: skip
-    write_manifest(folder, _manifest(folder, dimensions, list(graphs)))
+    write_manifest(folder, manifest_of(folder, dimensions, list(graphs)))
 
 
 @torch.no_grad()
@@ -168,13 +179,14 @@ def check_target(target: Path) -> None:
         raise BundleError(f"{target} is not a bundle and is not empty; name another folder")
 
 
-def _manifest(folder: Path, parts: dict[str, Any], graphs: list[str]) -> BundleManifest:
-    image, latents, mel = parts["image"], parts["latents"], parts["mel"]
+def manifest_of(folder: Path, parts: dict[str, Any], graphs: list[str]) -> BundleManifest:
+    """The manifest of `parts` (fields of `BundleManifest`) and of the graphs and weights that lie in the folder."""
+    image, latents, mel, fields, text = (parts.get(key) for key in ("image", "latents", "mel", "fields", "text"))
     d = Dimensions(
         layers=latents.layers, dim=latents.dim, embedding_dim=parts["embedding_dim"], z_dim=parts["z_dim"],
-        hidden=parts["hidden"], fields=len(parts["fields"]),
-        detail=sum(field.detail for field in parts["fields"]), height=image.height, width=image.width,
-        bands=mel.bands, columns=mel.columns, text_length=parts["text"].length,
+        hidden=parts["hidden"], fields=len(fields or ()),
+        detail=sum(field.detail for field in fields or ()), height=image.height, width=image.width,
+        bands=mel.bands, columns=mel.columns, text_length=text.length if text else 0,
     )  # fmt: skip
     described = {graph: describe_graph(folder / f"{graph}.onnx", graph, d) for graph in graphs}
     return BundleManifest(**parts, graphs=described, weights=describe_weights(folder / "weights.safetensors"))

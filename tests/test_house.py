@@ -32,7 +32,14 @@ WALLS = {
     "presets": TORCH | QT | {"cymatic", "gui", "training", "export"},
     "training": QT | {"cymatic", "gui"},
 }
-DOORS = {("engine/runtime/torch_cuda.py", "torch")}
+DOORS = {
+    ("engine/runtime/torch_cuda.py", "torch"),
+    ("engine/runtime/torch_cuda.py", "onnx"),
+    ("engine/runtime/cuda.py", "cuda"),
+    ("engine/runtime/tensorrt.py", "tensorrt_rtx"),
+    ("engine/runtime/tensorrt.py", "tensorrt"),
+    ("engine/runtime/onnxruntime.py", "onnxruntime_ep_nv_tensorrt_rtx"),
+}
 """The only holes in the walls: (file, what it may import all the same)."""
 
 LAZY = {

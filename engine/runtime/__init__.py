@@ -1,10 +1,11 @@
-"""How graphs are run: one `Session` over OpenVINO and ONNX Runtime, and the choice between them by measurement.
+"""How graphs are run: one `Session` whatever runs it, and the choice of a runtime by measurement.
 
 A runtime's package is imported when its first graph is opened, not before.
 """
 
 from engine.runtime.choose import Choice, choose_runtime
 from engine.runtime.session import (
+    CPU_RUNTIMES,
     RUNTIMES,
     Precision,
     Runtime,
@@ -16,6 +17,7 @@ from engine.runtime.session import (
 )
 
 __all__ = [
+    "CPU_RUNTIMES",
     "RUNTIMES",
     "Choice",
     "Precision",

@@ -12,9 +12,7 @@ measures nothing again. A cache that cannot be read or written costs a new measu
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import logging
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,13 +27,16 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, Typ
 from engine.bundle import Bundle, TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.files import replace_file
+from engine.runtime.machine import cpu_name
 from engine.runtime.session import (
+    CPU_RUNTIMES,
     PIP_PACKAGES,
     RUNTIMES,
     Precision,
     Runtime,
     Session,
     Tensors,
+    can_run,
     default_threads,
     open_graph,
 )
@@ -80,7 +81,8 @@ def choose_runtime(
 ) -> dict[str, Choice]:
     """The faster runtime for each of the bundle's graphs, from the cache or measured now (a second or two).
 
-    `wanted`: "auto" or the name of one runtime. `cache`: the file to remember in, by default one of the user's.
+    `wanted`: "auto", which tries the runtimes that play at once, on the CPU, or the name of one. `cache`: the file to
+    remember in, by default one of the user's.
     Raises `RuntimeUnavailable` when the wanted runtime, or every runtime, is missing; `BundleError` when no runtime can
     load a graph.
     """
@@ -151,15 +153,16 @@ def _best(fit: list[_Measured], home: Runtime) -> Choice:
 
 
 def _available(wanted: str) -> tuple[Runtime, ...]:
-    installed = tuple(runtime for runtime in RUNTIMES if importlib.util.find_spec(PIP_PACKAGES[runtime]) is not None)
     if wanted == "auto":
+        installed = tuple(runtime for runtime in CPU_RUNTIMES if can_run(runtime))
         if not installed:
             raise RuntimeUnavailable("no inference runtime is installed: pip install openvino")
         return installed
     for runtime in RUNTIMES:
         if runtime == wanted:
-            if runtime not in installed:
-                raise RuntimeUnavailable(f"runtime {wanted} is not installed: pip install {PIP_PACKAGES[runtime]}")
+            if not can_run(runtime):
+                needs = "" if runtime in CPU_RUNTIMES else " on a machine with the hardware for it"
+                raise RuntimeUnavailable(f"runtime {wanted} is not here: pip install {PIP_PACKAGES[runtime]}{needs}")
             return (runtime,)
     raise RuntimeUnavailable(f"no runtime {wanted!r}: choose auto or one of {', '.join(RUNTIMES)}")
 
@@ -212,8 +215,8 @@ def _grey_error(exact: Session, short: Session, pictures: list[Tensors]) -> floa
 
 
 def _key(sha256: str, threads: int) -> str:
-    versions = [f"{package} {_version(package)}" for package in PIP_PACKAGES.values()]
-    return " | ".join([sha256, _cpu_name(), f"{threads} threads", *versions])
+    versions = [f"{package} {_version(package)}" for package in CPU_RUNTIMES]
+    return " | ".join([sha256, cpu_name(), f"{threads} threads", *versions])
 
 
 def _version(package: str) -> str:
@@ -221,16 +224,6 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "missing"
-
-
-def _cpu_name() -> str:
-    """Model of the CPU; `platform.processor()` is empty or says only the architecture on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _load(cache: Path) -> dict[str, list[_Measured]]:

@@ -1,15 +1,18 @@
-"""Graphs on the CPU through ONNX Runtime.
+"""Graphs through ONNX Runtime: on the CPU, or on what one of its other providers computes with.
 
-Spinning is off: waiting threads that spin would take the cores from the audio callback between two frames. Denormals
-are left alone: flushing them (`session.set_denormal_as_zero`) changes the arithmetic of the thread that opens the
-session, for good, and the noise of the recurrent step keeps its state from decaying that far.
+On the CPU, spinning is off: waiting threads that spin would take the cores from the audio callback between two frames.
+Denormals are left alone: flushing them (`session.set_denormal_as_zero`) changes the arithmetic of the thread that opens
+the session, for good, and the noise of the recurrent step keeps its state from decaying that far.
+
+ONNX Runtime falls back to the CPU without a word when a provider cannot start; here that is an error.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -21,17 +24,29 @@ from engine.runtime.session import Precision, Runtime, Tensors, check_feed, firs
 
 _NUMPY_NAMES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
 _ONLY_FATAL = 4  # what fails is raised; the log would say it a second time
+PROVIDERS: dict[Runtime, str] = {
+    "onnxruntime": "CPUExecutionProvider",
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-coreml": "CoreMLExecutionProvider",
+    "onnxruntime-directml": "DmlExecutionProvider",
+    "onnxruntime-tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
+}
+
+
+def providers() -> list[str]:
+    """Providers that the installed ONNX Runtime was built with."""
+    return cast(list[str], ort.get_available_providers())
 
 
 class OnnxRuntimeSession:
-    """A graph loaded for the CPU. See `engine.runtime.session.Session`."""
+    """A loaded graph. `runtime`: one of `PROVIDERS`. See `engine.runtime.session.Session`."""
 
-    runtime: Runtime = "onnxruntime"
-
-    def __init__(self, path: Path, precision: Precision, threads: int) -> None:
+    def __init__(self, path: Path, precision: Precision, threads: int, runtime: Runtime = "onnxruntime") -> None:
         if precision != "f32":
-            raise RuntimeUnavailable(f"ONNX Runtime computes in f32 on a CPU, not in {precision}")
+            raise RuntimeUnavailable(f"ONNX Runtime computes in f32 or as the graph says, not in {precision}")
+        self.runtime: Runtime = runtime
         self.precision: Precision = precision
+        provider = PROVIDERS[runtime]
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -39,10 +54,19 @@ class OnnxRuntimeSession:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = _ONLY_FATAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_mem_pattern = runtime != "onnxruntime-directml"  # which does not do with it
+        chosen: dict[str, Any] = {"providers": list(dict.fromkeys([provider, "CPUExecutionProvider"]))}
+        if runtime == "onnxruntime-tensorrt-rtx":
+            _add_tensorrt_rtx(options)
+            chosen = {}
         try:
-            self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about a provider that is not there; said below
+                self._session: Any = ort.InferenceSession(str(path), options, **chosen)
         except Exception as error:  # noqa: BLE001  # its exceptions share no base class
             raise BundleError(f"graph {path}: ONNX Runtime cannot load it: {first_line(error)}") from None
+        if provider not in self._session.get_providers():
+            raise RuntimeUnavailable(f"{runtime} cannot be used: ONNX Runtime could not start its {provider}")
         self.inputs = _specs(path, self._session.get_inputs())
         self.outputs = _specs(path, self._session.get_outputs())
         self._output_names = list(self.outputs)
@@ -61,6 +85,25 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """See `Session.close`."""
         self._session = None
+
+
+def _add_tensorrt_rtx(options: Any) -> None:
+    """Give the session to the TensorRT-RTX plugin, a provider that comes as a package of its own."""
+    import onnxruntime_ep_nv_tensorrt_rtx as plugin
+
+    provider = PROVIDERS["onnxruntime-tensorrt-rtx"]
+
+    def devices() -> list[Any]:
+        return [device for device in ort.get_ep_devices() if device.ep_name == provider]
+
+    if not devices():
+        try:
+            ort.register_execution_provider_library(provider, plugin.get_library_path())
+        except Exception as error:  # noqa: BLE001  # its exceptions share no base class
+            raise RuntimeUnavailable(f"the TensorRT-RTX provider cannot be loaded: {first_line(error)}") from None
+    if not devices():
+        raise RuntimeUnavailable("the TensorRT-RTX provider finds no GPU that it can use")
+    options.add_provider_for_devices(devices()[:1], {})
 
 
 def _specs(path: Path, ports: Any) -> dict[str, TensorSpec]:

@@ -48,10 +48,7 @@ class OpenVinoSession:
             raise RuntimeUnavailable("this CPU has no bf16 arithmetic: use precision f32")
         self.precision: Precision = precision
         try:
-            # By name: left to guess, a damaged file is tried as seven other formats, each with its own complaint.
-            reader = FrontEndManager().load_by_framework("onnx")
-            model = reader.convert(reader.load(str(path)))
-            _fold_convolutions(model)
+            model = _read(path)
             compiled = ov.Core().compile_model(
                 model,
                 "CPU",
@@ -107,6 +104,22 @@ class _Request:
         self._request.start_async()
         self._request.wait()
         return dict(self._outputs)
+
+
+def save_ir(path: Path, target: Path, half: bool) -> None:
+    """Write an ONNX file as OpenVINO's own format: `target`, an .xml, and a .bin beside it. `half`: weights in fp16."""
+    try:
+        ov.save_model(_read(path), target, compress_to_fp16=half)
+    except Exception as error:  # noqa: BLE001  # its exceptions share no base class
+        raise BundleError(f"graph {path}: OpenVINO cannot convert it: {first_line(error)}") from None
+
+
+def _read(path: Path) -> Any:
+    # By name: left to guess, a damaged file is tried as seven other formats, each with its own complaint.
+    reader = FrontEndManager().load_by_framework("ir" if path.suffix == ".xml" else "onnx")
+    model = reader.convert(reader.load(str(path)))
+    _fold_convolutions(model)
+    return model
 
 
 def _fold_convolutions(model: Any) -> None:

@@ -1,12 +1,16 @@
 """One way to run a graph, whichever runtime runs it.
 
-`open_session` loads an ONNX file into OpenVINO or ONNX Runtime; nothing heavy is imported before that. `verify_session`
-compares what the file really takes and gives with what the bundle's manifest says.
+`open_session` loads an ONNX file into the runtime that is named; nothing heavy is imported before that.
+`verify_session` compares what the file really takes and gives with what the bundle's manifest says.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import importlib.util
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -18,12 +22,40 @@ from pydantic import ValidationError
 from engine.bundle import Bundle, GraphSpec, TensorSpec, compare_tensors
 from engine.errors import BundleError, RuntimeUnavailable
 
-Runtime = Literal["openvino", "onnxruntime"]
+Runtime = Literal[
+    "openvino",
+    "onnxruntime",
+    "tensorrt",
+    "torch-cuda",
+    "onnxruntime-tensorrt-rtx",
+    "onnxruntime-cuda",
+    "onnxruntime-coreml",
+    "onnxruntime-directml",
+]
 Precision = Literal["f32", "bf16"]
 Tensors = dict[str, NDArray[Any]]
 
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
-PIP_PACKAGES: dict[Runtime, str] = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+CPU_RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime")
+"""They open a graph in a moment, and so play from the start; the others may have to build first."""
+PIP_PACKAGES: dict[Runtime, str] = {
+    "openvino": "openvino",
+    "onnxruntime": "onnxruntime",
+    "tensorrt": "'cymatic[tensorrt]'",
+    "torch-cuda": "torch onnx",
+    "onnxruntime-tensorrt-rtx": "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+    "onnxruntime-cuda": "onnxruntime-gpu",
+    "onnxruntime-coreml": "onnxruntime",
+    "onnxruntime-directml": "onnxruntime-directml",
+}
+_IMPORTED: dict[Runtime, tuple[tuple[str, ...], ...]] = {
+    "openvino": (("openvino",),),
+    "onnxruntime": (("onnxruntime",),),
+    "tensorrt": (("tensorrt_rtx", "tensorrt"), ("cuda",)),
+    "torch-cuda": (("torch",), ("onnx",)),
+    "onnxruntime-tensorrt-rtx": (("onnxruntime",), ("onnxruntime_ep_nv_tensorrt_rtx",)),
+}
+"""What must be there to be imported: one of each row. The other runtimes are providers of ONNX Runtime."""
 
 
 class Session(Protocol):
@@ -71,9 +103,17 @@ def open_session(
             from engine.runtime.openvino import OpenVinoSession
 
             return OpenVinoSession(path, precision, threads)
+        if runtime == "tensorrt":
+            from engine.runtime.tensorrt_session import TensorRtSession
+
+            return TensorRtSession(path, precision)
+        if runtime == "torch-cuda":
+            from engine.runtime.torch_cuda import TorchSession
+
+            return TorchSession(path, precision, "cuda")
         from engine.runtime.onnxruntime import OnnxRuntimeSession
 
-        return OnnxRuntimeSession(path, precision, threads)
+        return OnnxRuntimeSession(path, precision, threads, runtime)
     except ImportError as error:
         package = PIP_PACKAGES[runtime]
         reason = first_line(error)
@@ -100,6 +140,29 @@ def open_graph(
         session.close()
         raise
     return session
+
+
+def can_run(runtime: Runtime) -> bool:
+    """Whether this machine has what the runtime needs, as far as can be told without opening a graph."""
+    if runtime in _IMPORTED:
+        installed = all(any(importlib.util.find_spec(name) for name in row) for row in _IMPORTED[runtime])
+        return installed and (runtime in CPU_RUNTIMES or has_nvidia_gpu())
+    if importlib.util.find_spec("onnxruntime") is None:
+        return False
+    from engine.runtime.onnxruntime import PROVIDERS, providers
+
+    return PROVIDERS[runtime] in providers() and (runtime != "onnxruntime-cuda" or has_nvidia_gpu())
+
+
+@functools.cache
+def has_nvidia_gpu() -> bool:
+    """Whether NVIDIA's driver is there and knows a GPU."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int()
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
 
 
 def default_threads() -> int:

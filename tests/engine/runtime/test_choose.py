@@ -14,7 +14,7 @@ from tiny_bundle import make_tiny_bundle
 
 from engine.bundle import GRAPHS, Bundle, load_bundle
 from engine.errors import BundleError, RuntimeUnavailable
-from engine.runtime import RUNTIMES, choose, choose_runtime
+from engine.runtime import CPU_RUNTIMES, choose, choose_runtime
 from engine.runtime.session import Session
 
 
@@ -81,7 +81,7 @@ def test_measured_for_real_once_and_then_remembered(
     assert all(0 < choice.ms < 10_000 for choice in first.values())
     monkeypatch.setattr(choose, "median_ms", None)  # would fail if anything were measured again
     assert choose_runtime(bundle, cache=cache) == first
-    for runtime in RUNTIMES:
+    for runtime in CPU_RUNTIMES:
         assert {c.runtime for c in choose_runtime(bundle, runtime, cache=cache).values()} == {runtime}
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
@@ -104,7 +104,7 @@ def test_what_changes_the_speed_is_measured_anew(
     if change == "threads":
         threads = 2
     elif change == "cpu":
-        monkeypatch.setattr(choose, "_cpu_name", lambda: "another CPU")
+        monkeypatch.setattr(choose, "cpu_name", lambda: "another CPU")
     elif change == "version":
         monkeypatch.setattr(choose, "_version", lambda package: "99")
     else:

@@ -15,7 +15,7 @@ from tiny_bundle import make_tiny_bundle
 
 from engine.bundle import GRAPHS, Bundle, TensorSpec, load_bundle
 from engine.errors import BundleError, RuntimeUnavailable
-from engine.runtime import RUNTIMES, Session, open_graph, open_session, verify_session
+from engine.runtime import CPU_RUNTIMES, Session, open_graph, open_session, verify_session
 from engine.runtime.choose import random_feeds
 
 
@@ -24,7 +24,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load_bundle(make_tiny_bundle(tmp_path_factory.mktemp("sessions") / "tiny"))
 
 
-@pytest.fixture(params=RUNTIMES)
+@pytest.fixture(params=CPU_RUNTIMES)
 def generator(bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[Session]:
     session = open_graph(bundle, "generator", request.param, threads=1)
     yield session
@@ -38,7 +38,7 @@ def feeds_for(session: Session, seed: int = 0) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", GRAPHS)
 def test_both_runtimes_agree(bundle: Bundle, name: str) -> None:
     results = []
-    for runtime in RUNTIMES:
+    for runtime in CPU_RUNTIMES:
         session = open_graph(bundle, name, runtime, threads=1)
         assert (session.runtime, session.precision) == (runtime, "f32")
         results.append(session.run(feeds_for(session)))
@@ -62,7 +62,7 @@ def test_the_picture_follows_latent_fields_and_fraction(generator: Session) -> N
     np.testing.assert_array_equal(generator.run(feeds)["rgba"], before)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
 def test_a_sum_with_a_convolution_of_constants_is_the_same_in_every_run(tmp_path: Path, runtime: str) -> None:
     """As in a generator that begins with a learned constant; OpenVINO left alone adds to its last result."""
     rng = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_outputs_survive_the_next_run_and_the_session(generator: Session) -> Non
     np.testing.assert_array_equal(last, copy)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
 def test_an_output_can_be_fed_back(bundle: Bundle, runtime: str) -> None:
     session = open_graph(bundle, "recurrent", runtime, threads=1)
     feeds = {name: array * 0 for name, array in feeds_for(session).items()}
@@ -149,7 +149,7 @@ def test_wrong_feeds_are_refused_by_name(generator: Session) -> None:
         generator.run(feeds)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
 def test_files_that_are_no_graph(tmp_path: Path, bundle: Bundle, runtime: str) -> None:
     whole = bundle.graph_path("generator").read_bytes()
     for content in (b"", b"hello", whole[: len(whole) // 2]):
@@ -162,7 +162,7 @@ def test_files_that_are_no_graph(tmp_path: Path, bundle: Bundle, runtime: str) -
         open_session(tmp_path / "none.onnx", runtime)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
 def test_a_graph_with_other_shapes_than_stated_is_refused(bundle: Bundle, runtime: str) -> None:
     session = open_session(bundle.graph_path("mapping"), runtime)
     spec = bundle.manifest.graphs["mapping"]

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-RUNTIMES = ("auto", "openvino", "onnxruntime")
+RUNTIMES = (
+    "auto", "openvino", "onnxruntime", "tensorrt", "torch-cuda", "onnxruntime-tensorrt-rtx", "onnxruntime-cuda",
+    "onnxruntime-coreml", "onnxruntime-directml",
+)  # fmt: skip
 LOOK_S = 0.004
 """How often the headless loop looks for a new picture."""
 PROBE_S = 60.0
@@ -64,6 +67,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     steer.add_argument(
         "--osc-allow", action="append", default=[], metavar="ADDRESS", help="listen to this address or network only"
     )
+    steer.add_argument("--oscquery-port", type=int, metavar="N", help="default: the port after --osc-port")
+    steer.add_argument("--advertise", action="store_true", help="tell the network by zeroconf where OSC is heard")
     end = parser.add_argument_group("what stays of it")
     end.add_argument("--seconds", type=seconds, metavar="N", help="end by itself so long after the first picture")
     end.add_argument("--report", metavar="FILE.json", help="write frame times, latency, memory and events")
@@ -91,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
         osc_host=args.osc_host,
         osc_port=args.osc_port,
         osc_allow=args.osc_allow,
+        oscquery_port=args.oscquery_port,
+        advertise=args.advertise,
         say=_say,
     )
     try:

@@ -18,7 +18,8 @@ import numpy as np
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
 from engine.control.osc import DEFAULT_PORT, OscServer
-from engine.errors import CymaticError
+from engine.control.oscquery import Advertisement, OscQuery
+from engine.errors import ControlError, CymaticError
 from engine.links import Links
 from engine.present import apply_output
 from engine.slot import Frame
@@ -55,7 +56,8 @@ class Stage:
 
     `preset`: the one to begin with; None takes `DEFAULT_PRESET`, or a calm picture when the store has none or the
     bundle knows no words. `say` hears every line for the performer as it comes up. The constructor raises `PresetError`
-    when the preset cannot be played and leaves nothing behind; `start` `ControlError` when the OSC port is taken.
+    when the preset cannot be played and leaves nothing behind; `start` `ControlError` when a port that was asked for is
+    taken.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class Stage:
         osc_host: str = "127.0.0.1",
         osc_port: int = DEFAULT_PORT,
         osc_allow: Sequence[str] = (),
+        oscquery_port: int | None = None,
+        advertise: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.bundle = bundle
@@ -106,6 +110,10 @@ class Stage:
         self.image_size = (image.height, image.width)
         self._links = Links.create(image.height, image.width)
         self._osc = OscServer(self.desk, osc_host, osc_port, osc_allow)
+        self._osc_port, self._oscquery_port = osc_port, oscquery_port
+        self._query: OscQuery | None = None
+        self._advertisement: Advertisement | None = None
+        self._advertise = advertise or not osc_host.startswith("127.")
         self._supervisor = Supervisor(
             {"bundle": str(bundle.folder.absolute()), "links": self._links.names, **asdict(options)}
         )
@@ -117,13 +125,23 @@ class Stage:
     def start(self) -> None:
         """Opens the OSC port and starts the engine. `ControlError` when the port cannot be had."""
         self._osc.start()
+        self._answer_queries()
         self._send_controls()
         self._supervisor.start()
+        if self._advertise and self._query is not None:  # takes a second, in which the engine loads
+            self._advertisement = Advertisement(self._osc.host, self._osc.port, self._query.port)
+            try:
+                self._advertisement.start()
+            except ControlError as error:
+                self.tell(str(error))
 
     def stop(self) -> None:
         """Ends the engine and OSC and frees the shared memory; within two seconds. Safe to call twice."""
         self._osc.stop()
         self._supervisor.stop()
+        for told in (self._advertisement, self._query):
+            if told is not None:
+                told.stop()
         self._osc.join()
         self._links.close()
         if self._text_session is not None:
@@ -229,7 +247,27 @@ class Stage:
         """Names in the order of `preset/next` and of the 1-based `preset/go`."""
         return self._names
 
+    @property
+    def oscquery_port(self) -> int | None:
+        """The port that OSCQuery answers on; None when it could not be had."""
+        return None if self._query is None else self._query.port
+
     # -- inside
+
+    def _answer_queries(self) -> None:
+        """OSCQuery on the port after OSC's. That it is taken is worth a line, unless this port was asked for."""
+        port = self._oscquery_port
+        if port is None:
+            port = self._osc.port + 1 if self._osc_port else 0
+        query = OscQuery(self.desk, self._osc.host, port, self._osc.port)
+        try:
+            query.start()
+        except ControlError as error:
+            if self._oscquery_port is not None:
+                raise
+            self.tell(str(error))
+        else:
+            self._query = query
 
     def _obey(self, trigger: Trigger) -> None:
         if trigger.name == "panic":

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -22,7 +23,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engine.control.registry import CONTROLS, REGISTRY, Control
+from engine.control.registry import CONTROLS, REGISTRY, TEXT_LIMIT, Control
 from engine.errors import ControlError
 from gui import style
 from gui.commands import ORIGIN, PRESET_KEYS, Commands
@@ -60,6 +61,8 @@ class ControlWindow(QWidget):
         self.commands: Commands | None = None
         self.faders: dict[str, Fader] = {}
         self.toggles: dict[str, QPushButton] = {}
+        self.buttons: dict[str, QPushButton] = {}
+        self.texts: dict[str, QLineEdit] = {}
         self.pads: dict[str, Pad] = {}
         self._heard: object = None
         self._quiet_ticks = 0
@@ -153,6 +156,9 @@ class ControlWindow(QWidget):
                 groups.setdefault(_group(control), []).append(control)
             elif control.kind == "bool":
                 stage_buttons.addWidget(self._toggle(control))
+            elif control.kind == "text":
+                layout.addWidget(self._line(control))
+                layout.addSpacing(14)
         for members in groups.values():
             for control in members:
                 fader = self.faders[control.name] = Fader(control)
@@ -163,7 +169,7 @@ class ControlWindow(QWidget):
         return panel
 
     def _trigger(self, name: str, words: str) -> QPushButton:
-        button = QPushButton(words)
+        button = self.buttons[name] = QPushButton(words)
         button.setFont(style.font(style.SMALL))
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         button.setToolTip(CONTROLS[name].description)
@@ -179,6 +185,17 @@ class ControlWindow(QWidget):
         button.setProperty("role", "alarm" if control.name == "blackout" else "stage")
         button.clicked.connect(lambda on, name=control.name: self._edit(name, on))
         return button
+
+    def _line(self, control: Control) -> QLineEdit:
+        line = self.texts[control.name] = QLineEdit()
+        line.setPlaceholderText(label(control))
+        line.setAccessibleName(control.name)
+        line.setMaxLength(TEXT_LIMIT)
+        line.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        line.setToolTip(f"{control.description}\n{control.address()}")
+        line.editingFinished.connect(lambda: self._edit(control.name, line.text()))
+        line.returnPressed.connect(self.setFocus)  # the keys are the show's again
+        return line
 
     def _footer(self) -> QHBoxLayout:
         self.figures = _text("", style.BODY, "muted")
@@ -201,6 +218,9 @@ class ControlWindow(QWidget):
             fader.show_value(float(values[name]))
         for name, button in self.toggles.items():
             button.setChecked(bool(values[name]))
+        for name, line in self.texts.items():
+            if not line.hasFocus() and line.text() != values[name]:
+                line.setText(str(values[name]))
         self._show_presets()
         self._show_sound(status)
         frame = self._newest()

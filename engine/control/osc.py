@@ -3,11 +3,9 @@
     /cymatic/NAME value [fade_s]   move a control (values in the control's own unit, see `registry`)
     /cymatic/NAME/OPTION [1]       choose, for buttons that cannot send a name: /cymatic/preset/go/3
     /cymatic/NAME "?"              answered with /cymatic/NAME value
-    /cymatic/ping                  answered with /cymatic/pong VERSION
-    /cymatic/sync                  answered with every control's value, one message each
-    /cymatic/subscribe [PORT]      from now on told what others move, and /cymatic/status/...; at PORT if one is named
-    /cymatic/unsubscribe
     /cymatic/error text            sent, a few times a second at most, to whoever sent what cannot be used
+
+and what `METHODS` lists.
 
 Answers go to where the question came from, or to the port that the sender has subscribed with. A subscription lasts
 `LEASE_S` after the last message of its sender, over TCP as long as the connection. Nobody is told
@@ -54,6 +52,27 @@ SKEW_S = 1.0  # clocks that differ by more are told to the performer
 
 ERROR = PREFIX + "error"
 STATUS = PREFIX + "status/"
+
+METHODS = {
+    PREFIX + "ping": ("nothing", "answered with `/cymatic/pong` and the version"),
+    PREFIX + "sync": ("nothing", "answered with every control's value, one message each"),
+    PREFIX + "subscribe": (
+        "nothing, or a port",
+        "from now on told what others move, and the status; for ten minutes after the last message, over TCP as long "
+        "as the connection lasts",
+    ),
+    PREFIX + "unsubscribe": ("nothing", "ends that"),
+}
+"""Addresses that are no controls: what they take, what they do."""
+STATUS_KEYS = {
+    "fps": "pictures a second",
+    "late": "pictures that came late so far",
+    "audio/rms": "loudness of the last 20 ms, dBFS",
+    "audio/clip": "1 while the sound is at full scale",
+    "loading": "1 until the engine plays",
+    "error": 'what is wrong, "" when nothing is',
+}
+"""What `publish` is given."""
 
 logger = logging.getLogger(__name__)
 
@@ -288,7 +307,7 @@ class OscServer:
                     return [(address, self._desk.get(control.name))]
                 self._move(control, arguments, _origin(peer))
                 return []
-            if (method := _METHODS.get(address)) is not None:
+            if (method := _HANDLERS.get(address)) is not None:
                 return method(self, arguments, peer)
             if (choice := self._controls.get(address.rpartition("/")[0])) is not None and choice.kind == "choice":
                 self._press(choice, address.rpartition("/")[2], arguments, _origin(peer))
@@ -397,7 +416,7 @@ class OscServer:
             logger.warning("OSC %s", text)
 
 
-_METHODS: Mapping[str, Callable[[OscServer, tuple[Argument, ...], Peer], list[Reply]]] = {
+_HANDLERS: Mapping[str, Callable[[OscServer, tuple[Argument, ...], Peer], list[Reply]]] = {
     PREFIX + "ping": OscServer._ping,
     PREFIX + "sync": OscServer._sync,
     PREFIX + "subscribe": OscServer._subscribe,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
+from urllib.request import urlopen
 
 import numpy as np
 import psutil
@@ -254,6 +256,18 @@ def test_words_that_are_typed_in_pull_besides_the_preset_and_let_go(open_stage):
     stage.tick()
     assert stage.desk.get("text") == ""
     assert stage._links.preset.get()[1]["offset"] is None
+
+
+def test_oscquery_stands_beside_osc_and_a_port_that_is_taken_is_worth_a_line(open_stage, tiny_bundle, store):
+    first = open_stage("alpha")
+    first.start()
+    with urlopen(f"http://127.0.0.1:{first.oscquery_port}/cymatic/preset/go?RANGE", timeout=20) as answer:
+        assert json.load(answer) == {"RANGE": [{"VALS": ["alpha", "beta", "gamma"]}]}
+    options = EngineOptions("demo")
+    asked = Stage(load_bundle(tiny_bundle), store, options, osc_port=0, oscquery_port=first.oscquery_port)
+    with pytest.raises(ControlError, match="--oscquery-port"):
+        asked.start()
+    asked.stop()
 
 
 def test_those_who_subscribe_are_told_how_the_show_is_doing(open_stage):

@@ -52,6 +52,9 @@ def window(qtbot, stage, output):
 def test_every_control_of_the_registry_can_be_reached(window):
     assert set(window.faders) == {control.name for control in REGISTRY if control.kind == "float"}
     assert set(window.toggles) == {control.name for control in REGISTRY if control.kind == "bool"}
+    assert set(window.buttons) == {control.name for control in REGISTRY if control.kind == "trigger"}
+    assert set(window.texts) == {control.name for control in REGISTRY if control.kind == "text"}
+    assert {control.name for control in REGISTRY if control.kind == "choice"} == {"preset/go"}, "the pads"
 
 
 def test_faders_show_what_the_desk_says(window, stage):
@@ -95,6 +98,21 @@ def test_toggles_go_both_ways(window, stage, qtbot):
     window.refresh()
     assert not window.toggles["blackout"].isChecked()
     assert window.toggles["freeze"].isChecked()
+
+
+def test_words_reach_the_desk_when_they_are_finished(window, stage, qtbot):
+    line = window.texts["text"]
+    line.setFocus()
+    qtbot.keyClicks(line, "bent trees")
+    window.refresh()
+    assert line.text() == "bent trees", "the desk does not type over the performer"
+    assert stage.desk.get("text") == ""
+    assert stage.desk.get("blackout") is False, "a letter is no key of the show"
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert stage.desk.get("text") == "bent trees"
+    stage.desk.set("text", "sea", origin="osc")
+    window.refresh()
+    assert line.text() == "sea"
 
 
 def test_a_pad_calls_its_preset_and_lights_when_the_stage_plays_it(window, stage, qtbot):
@@ -182,7 +200,12 @@ def test_clipping_and_too_quiet_are_said(window, stage):
 def test_numbers_that_are_none_do_no_harm(window, stage):
     nan = float("nan")
     stage.status = {
-        **stage.invent_status(0.0), "rms_db": nan, "onset": nan, "scenes": [nan] * 9, "mel": [nan] * 128, "clip": None,
+        **stage.invent_status(0.0),
+        "rms_db": nan,
+        "onset": nan,
+        "scenes": [nan] * 9,
+        "mel": [nan] * 128,
+        "clip": None,
     }
     window.refresh()
     QApplication.processEvents()
@@ -217,3 +240,4 @@ def test_readings():
     assert reading(by_name["sound/gain"], -6.0) == "−6.0 dB"
     assert reading(by_name["speed"], 1.25) == "1.25 ×"
     assert reading(by_name["fade"], 12.0) == "12.0 s"
+    assert reading(by_name["seed"], 12.0) == "12"

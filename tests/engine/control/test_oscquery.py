@@ -1,0 +1,150 @@
+"""OSCQuery over real HTTP, read by curl where there is one, and its announcement on loopback."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from engine.control.desk import Desk
+from engine.control.oscquery import ATTRIBUTES, Advertisement, OscQuery
+from engine.control.registry import REGISTRY
+from engine.errors import ControlError
+
+NAMES = ("open-sky", "ember", "gorge")
+
+
+@pytest.fixture
+def desk() -> Desk:
+    desk = Desk()
+    desk.set_options("preset/go", NAMES)
+    return desk
+
+
+@pytest.fixture
+def query(desk: Desk) -> Iterator[OscQuery]:
+    query = OscQuery(desk, "127.0.0.1", 0, osc_port=9123)
+    query.start()
+    yield query
+    query.stop()
+
+
+def get(query: OscQuery, path: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", query.port, timeout=20)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        return response.status, json.loads(body) if body else None
+    finally:
+        connection.close()
+
+
+def leaves(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "TYPE" in node:
+        yield node
+    for child in node.get("CONTENTS", {}).values():
+        yield from leaves(child)
+
+
+def test_curl_reads_every_row_of_the_registry(query: OscQuery, desk: Desk):
+    if shutil.which("curl") is None:
+        pytest.skip("not installed: curl")
+    desk.set("sound/gain", -6.0, "test")
+    command = ["curl", "--silent", "--fail", "--noproxy", "*", f"http://127.0.0.1:{query.port}/"]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
+    found = {leaf["FULL_PATH"]: leaf for leaf in leaves(told)}
+    assert set(found) == {control.address() for control in REGISTRY}
+    for control in REGISTRY:
+        leaf = found[control.address()]
+        assert leaf["DESCRIPTION"] == control.description
+        if control.kind == "float":
+            assert leaf["RANGE"] == [{"MIN": control.minimum, "MAX": control.maximum}]
+            assert leaf["TYPE"] == "f"
+        if control.kind == "trigger":
+            assert (leaf["ACCESS"], "VALUE" in leaf) == (2, False)
+    assert found["/cymatic/sound/gain"]["VALUE"] == [-6.0]
+    assert found["/cymatic/preset/go"]["RANGE"] == [{"VALS": list(NAMES)}]
+    assert found["/cymatic/blackout"]["VALUE"] == [False]
+
+
+def test_one_node_and_one_attribute(query: OscQuery, desk: Desk):
+    desk.set("master", 0.25, "test")
+    assert get(query, "/cymatic/master?VALUE") == (200, {"VALUE": [0.25]})
+    assert get(query, "/cymatic/master/")[1]["FULL_PATH"] == "/cymatic/master"
+    assert get(query, "/cymatic/sound/gain?UNIT") == (200, {"UNIT": ["gain.db"]})
+    assert set(get(query, "/cymatic/sound")[1]["CONTENTS"]) == {"weight", "gain", "gate"}
+    assert "weight" in get(query, "/cymatic/text")[1]["CONTENTS"], "a control may have others under it"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/cymatic/nowhere", 404),
+        ("/cymatic/mast", 404),
+        ("/cymatic/../../etc/passwd", 404),
+        ("/%2e%2e/etc/passwd", 404),
+        ("/cymatic/master?LISTEN", 400),
+        ("/cymatic/panic?VALUE", 204),
+        ("/cymatic?RANGE", 204),
+    ],
+)
+def test_what_is_not_there(query: OscQuery, path: str, status: int):
+    assert get(query, path) == (status, None)
+
+
+def test_host_info_says_where_osc_is_heard_and_only_what_is_kept(query: OscQuery):
+    status, info = get(query, "/?HOST_INFO")
+    assert status == 200
+    assert (info["OSC_IP"], info["OSC_PORT"], info["OSC_TRANSPORT"]) == ("127.0.0.1", 9123, "UDP")
+    assert set(info["EXTENSIONS"]) <= set(ATTRIBUTES)
+
+
+def test_nothing_can_be_set_and_junk_does_not_end_it(query: OscQuery, desk: Desk, capfd):
+    connection = http.client.HTTPConnection("127.0.0.1", query.port, timeout=20)
+    connection.request("PUT", "/cymatic/master", body="0")
+    assert connection.getresponse().status == 501
+    connection.close()
+    for junk in (b"\xff\x00\r\n\r\n", b"GET /" + b"a" * 100_000, b""):
+        with socket.create_connection(("127.0.0.1", query.port), 20) as client:
+            client.sendall(junk)
+    assert get(query, "/cymatic/master?VALUE") == (200, {"VALUE": [1.0]})
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_client_that_dawdles_does_not_keep_the_others_for_long(query: OscQuery):
+    with socket.create_connection(("127.0.0.1", query.port), 20) as slow:
+        slow.sendall(b"GET / HT")
+        assert get(query, "/cymatic/master")[0] == 200
+
+
+def test_a_port_in_use_is_one_line(query: OscQuery, desk: Desk):
+    second = OscQuery(desk, "127.0.0.1", query.port, osc_port=9123)
+    with pytest.raises(ControlError, match="--oscquery-port"):
+        second.start()
+    second.stop()
+    with pytest.raises(ControlError):
+        OscQuery(desk, "127.0.0.1", 70_000, osc_port=9123).start()
+
+
+def test_zeroconf_tells_where_both_are():
+    zeroconf = pytest.importorskip("zeroconf")
+    told = Advertisement("127.0.0.1", 9123, 9124)
+    told.start()
+    seeker = zeroconf.Zeroconf(interfaces=["127.0.0.1"])
+    try:
+        for kind, port in (("_osc._udp.local.", 9123), ("_oscjson._tcp.local.", 9124)):
+            name = f"cymatic on {socket.gethostname().partition('.')[0]}.{kind}"
+            info = seeker.get_service_info(kind, name, timeout=10_000)
+            assert info is not None
+            assert (info.port, info.parsed_addresses()) == (port, ["127.0.0.1"])
+    finally:
+        seeker.close()
+        told.stop()
+        told.stop()

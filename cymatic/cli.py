@@ -15,6 +15,7 @@ COMMANDS = {
     "live": "listen and paint: microphone, demo soundscape or a sound file",
     "render": "paint a sound file into an MP4",
     "devices": "list the microphones",
+    "osc-map": "print the reference of all controls",
     "presets": "list, show, check and make presets",
     "train": "train a bundle, every stage from world to export",
     "evaluate": "measure a bundle with independent judges",
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((argument for argument in argv if argument in COMMANDS), None)
     for name, help_line in COMMANDS.items():
         if name == chosen:
-            module = importlib.import_module(f"cymatic.{name}")
+            module = importlib.import_module(f"cymatic.{name.replace('-', '_')}")
             module.add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=help_line)

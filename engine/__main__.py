@@ -68,20 +68,27 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
     from engine.painter import GRAPHS
     from engine.player import Player
     from engine.runtime.choose import choose_runtime
-    from engine.runtime.session import open_graph
+    from engine.runtime.session import CPU_RUNTIMES, open_graph
+    from engine.runtime.successors import Successors, plays_at_once
 
     bundle = load_bundle(options.bundle)
     with contextlib.ExitStack() as opened:
         source, events = _open_source(options.source, options.device)
         opened.callback(source.stop)
-        choices = choose_runtime(bundle, options.runtime, options.threads)
+        choices = choose_runtime(bundle, plays_at_once(options.runtime), options.threads)
         sessions = {}
         for name in GRAPHS:
             choice = choices[name]
             session = open_graph(bundle, name, choice.runtime, choice.precision, options.threads)
             opened.callback(session.close)
             sessions[name] = session
-        Player(bundle, sessions, source, links, options.fps, events).run(stop)
+        successors = None
+        if options.runtime not in CPU_RUNTIMES:
+            playing = {name: choice.ms for name, choice in choices.items()}
+            successors = Successors(bundle, playing, options.runtime, options.threads)
+            opened.callback(successors.stop)
+            successors.start()
+        Player(bundle, sessions, source, links, options.fps, events, successors).run(stop)
 
 
 def _open_source(kind: str, device: str | None) -> tuple[Source, tuple[str, ...]]:

@@ -100,6 +100,10 @@ class Painter:
         """What runs each graph, and how exactly."""
         return {name: (session.runtime, session.precision) for name, session in self._sessions.items()}
 
+    def swap(self, name: str, session: Session) -> Session:
+        """Let another session run a graph from the next run on; the one that it replaces, which the caller closes."""
+        return self._sessions[name].swap(session)
+
     @property
     def stats(self) -> tuple[float, ...]:
         return tuple(self._frame_ms.get(stage, math.nan) for stage in STAGES)
@@ -195,6 +199,11 @@ class _Timed:
         tensors = self._session.run(feeds)
         self.ms = 1000.0 * (time.perf_counter() - started_at)
         return tensors
+
+    def swap(self, session: Session) -> Session:
+        replaced, self._session = self._session, session
+        self.runtime, self.precision = session.runtime, session.precision
+        return replaced
 
     def close(self) -> None:
         self._session.close()

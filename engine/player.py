@@ -22,6 +22,7 @@ from engine.links import Links
 from engine.pacing import Pacer
 from engine.painter import Painter
 from engine.runtime.session import Session
+from engine.runtime.successors import Successors
 
 STATUS_S = 0.1
 EVENTS_KEPT = 20
@@ -32,7 +33,7 @@ class Player:
 
     `source` has been started. `sessions`: the opened graphs `encoder`, `recurrent`, `generator`, `mapping`. `fps` None:
     60 frames a second if this machine holds them, else 30. `events` are lines to begin with, such as a microphone that
-    was not found.
+    was not found. `successors` have been started: sessions that take over between two frames once they are warm.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Player:
         links: Links,
         fps: float | None = None,
         events: tuple[str, ...] = (),
+        successors: Successors | None = None,
     ) -> None:
+        self._successors = successors
         self._source = source
         self._links = links
         self._painter = Painter(bundle, sessions, source.sample_rate)
@@ -77,7 +80,17 @@ class Player:
             if started_at - self._status_at >= STATUS_S:
                 self._status_at = started_at
                 self._links.status.put(self._status())
+            self._succeed()
             self._pacer.wait()
+
+    def _succeed(self) -> None:
+        """Between two frames: let warm sessions take over."""
+        if self._successors is None:
+            return
+        for name, session in self._successors.take().items():
+            self._successors.retire(self._painter.swap(name, session))
+        for line in self._successors.lines():
+            self._tell(line)
 
     def _frame(self, now: float) -> None:
         """One picture, from the sound that is there now to the slot."""

@@ -38,6 +38,7 @@ Tensors = dict[str, NDArray[Any]]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 CPU_RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime")
 """They open a graph in a moment, and so play from the start; the others may have to build first."""
+ACCELERATED: tuple[Runtime, ...] = tuple(runtime for runtime in RUNTIMES if runtime not in CPU_RUNTIMES)
 PIP_PACKAGES: dict[Runtime, str] = {
     "openvino": "openvino",
     "onnxruntime": "onnxruntime",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.audio.mel import Float32, MelConfig, clean, mel_bank
+from engine.audio.tempo import TempoTracker
 
 __all__ = ["FastFeatures"]
 
@@ -49,6 +50,7 @@ class FastFeatures:
         self.sample_rate = sample_rate
         self._bank = mel_bank(sample_rate, FLUX)
         self._keep = max(self._bank.length, round(LEVEL_S * sample_rate))
+        self.tempo = TempoTracker(FLUX.hop_s, FLUX.bands)
         self.reset()
 
     def reset(self) -> None:
@@ -57,6 +59,7 @@ class FastFeatures:
         self.rms_db = QUIETEST_DB
         self.clip = False
         self.onsets = 0
+        self.tempo.reset()
         self._recent = np.zeros(self._keep, np.float32)  # the newest samples
         self._seen = 0  # samples
         self._followed = 0  # hops
@@ -95,6 +98,7 @@ class FastFeatures:
         widest[1:] = np.maximum(widest[1:], before[:-1])
         widest[:-1] = np.maximum(widest[:-1], before[1:])
         self._spectra.append(column)
+        self.tempo.follow(column, widest, audible)
         flux = float(np.maximum(column - widest, 0).mean())
         median = _median(self._fluxes)
         spread = _median(np.abs(self._fluxes - np.float32(median)))

@@ -30,7 +30,6 @@ from training.clips import (
     WINDOWS,
     SoundWindows,
     label_tokens,
-    spec_augment,
     tokens_for,
     windows_of,
 )
@@ -46,8 +45,9 @@ from training.scales import Scale
 from training.world import captions, factors, fields
 
 LEARNING_RATE = 1.5e-3
-LAMBDA_B, LAMBDA_W, LAMBDA_D = 0.002, 6.0, 6.0
-LOG_EVERY, SAVE_EVERY = 25, 100
+LAMBDA_B, LAMBDA_W, LAMBDA_D = 0.002, 6.0, 12.0
+LOOK_EVERY = 3
+LOG_EVERY, SAVE_EVERY = 24, 100
 
 
 @dataclass(slots=True)
@@ -141,8 +141,8 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         run.save("inversion", {**networks, "optimiser": optimiser.state_dict(), "means": means, "step": step})
 
     def step_loss(
-        name: str, encoder: Callable[[Tensor], Tensor], x: Tensor, anchor: Tensor, label: Tensor, target: Tensor,
-        base: Tensor, draws: Sequence[torch.Generator],
+        name: str, encoder: Callable[[Tensor], Tensor], x: Tensor, target: Tensor, base: Tensor,
+        draws: Sequence[torch.Generator], anchors: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
         with mixed(device):
             delta = encoder(x)
@@ -151,13 +151,15 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         teacher, moved = off.square().mean(), (off[::2] - off[1::2])[..., mapping.normals :].square().mean()
         means[name].lerp_(distributed.average(latent.detach().mean((0, 1))), 0.02)
         spread = (latent - means[name]).square().mean()
-        # Looking through the generator is the dear part; a part of the batch is enough for its gradient.
-        look = max(4, len(x) // 8)
-        with mixed(device):
-            seen = joint.image(paint(generator, latent[:look], tiles, depth, draws[:look])).float()
-        close, named = cosine_distance(seen, anchor[:look]), cosine_distance(seen, label[:look])
-        loss = close + named + LAMBDA_B * spread + LAMBDA_W * teacher + LAMBDA_D * moved
-        said = {"cos": 1 - close, "label_cos": 1 - named, "teacher": teacher, "moved": moved}
+        loss = LAMBDA_B * spread + LAMBDA_W * teacher + LAMBDA_D * moved
+        said = {"teacher": teacher, "moved": moved}
+        if anchors:
+            look = len(anchors[0])
+            with mixed(device):
+                seen = joint.image(paint(generator, latent[:look], tiles, depth, draws[:look])).float()
+            close, named = (cosine_distance(seen, anchor.float()) for anchor in anchors)
+            loss = loss + close + named
+            said |= {"cos": 1 - close, "label_cos": 1 - named}
         return loss, {f"{name}_{key}": value for key, value in said.items()}
 
     for step in tqdm(range(done, total), desc="inversion", disable=not progress):
@@ -168,15 +170,19 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         draws = [generator for generator in pairs for _ in range(2)]
         mels, vectors, scenes = windows.batch(rows)
         base = calm(draws)
-        target, masked, tokens = heard(base, vectors), spec_augment(mels, draws), tokens_for(vectors, draws)
+        target, tokens = heard(base, vectors), tokens_for(vectors, draws)
         labels = label_tokens(scenes, draws)
-        mels, vectors, base, target, masked, tokens, labels = (
-            x.to(device) for x in (mels, vectors, base, target, masked, tokens, labels)
+        mels, vectors, base, target, tokens, labels = (
+            x.to(device) for x in (mels, vectors, base, target, tokens, labels)
         )
-        with torch.no_grad(), mixed(device):
-            sound, text, label = joint.sound(mels).float(), joint.text(tokens).float(), joint.text(labels).float()
-        loss_a, said_a = step_loss("sound", inverters.sound, masked, sound, label, target, base, draws)
-        loss_t, said_t = step_loss("text", inverters.text, tokens, text, label, vectors, base, draws)
+        heard_as = read_as = None
+        if step % LOOK_EVERY == 0:  # looking through the generator is the dear part, so a part of the batch is enough
+            look = max(4, scale.batch // 8)
+            with torch.no_grad(), mixed(device):
+                sound, text, label = joint.sound(mels[:look]), joint.text(tokens[:look]), joint.text(labels[:look])
+            heard_as, read_as = (sound, label), (text, label)
+        loss_a, said_a = step_loss("sound", inverters.sound, mels, target, base, draws, heard_as)
+        loss_t, said_t = step_loss("text", inverters.text, tokens, vectors, base, draws, read_as)
         optimiser.zero_grad(set_to_none=True)
         (loss_a + loss_t).backward()
         distributed.average_gradients(parameters)

@@ -79,7 +79,7 @@ _SCALES = (
         adversarial_steps=0,
         embedding_clips=2_500,
         embedding_steps=2_000,
-        inversion_steps=2_500,
+        inversion_steps=2_700,
         recurrent_steps=160,
     ),
     Scale(
@@ -106,7 +106,7 @@ _SCALES = (
         adversarial_steps=0,
         embedding_clips=2_500,
         embedding_steps=2_000,
-        inversion_steps=2_500,
+        inversion_steps=2_700,
         recurrent_steps=160,
     ),
 )

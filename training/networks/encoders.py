@@ -21,21 +21,26 @@ class SoundTrunk(nn.Module):
     """Mel window `[B, 1, bands, columns]` → `[B, width]`.
 
     Every other convolution is grouped: the trunk must cost a fifth of a frame at most. Time is pooled by mean and by
-    maximum, since a stroke is short and a wash is long; frequency is kept until the last layer.
+    maximum, since a stroke is short and a wash is long; frequency is kept until the last layer. The stages normalise,
+    so they hear what it is but not how loud; the mel's own levels, over the window and over its newest sixth of a
+    second, go past them.
     """
+
+    LEVELS = 16  # bands of eight mels
 
     def __init__(self, bands: int = 128, width: int = 192) -> None:
         super().__init__()
         self.stages = nn.Sequential(
             nn.Conv2d(1, 24, 5, 2, 2), nn.SiLU(), _stage(24, 48), _stage(48, 96), _stage(96, 128)
         )
-        self.mix = nn.Linear(2 * 128 * (bands // 16), width)
+        self.mix = nn.Linear(2 * 128 * (bands // 16) + 2 * self.LEVELS, width)
 
     def forward(self, mel: Tensor) -> Tensor:
         x = self.stages(mel)
         # The newest third of a second beside the whole window: the picture must turn as soon as the sound does.
         x = torch.cat([x.mean(3), 0.5 * (x.amax(3) + x[..., -2:].mean(3))], 1)
-        return nnf.silu(self.mix(x.flatten(1)))
+        levels = torch.cat([mel.mean(3), mel[..., -16:].mean(3)], 1).unflatten(2, (self.LEVELS, -1)).mean(3)
+        return nnf.silu(self.mix(torch.cat([x.flatten(1), levels.flatten(1)], 1)))
 
 
 class SoundEncoder(nn.Module):

@@ -19,6 +19,7 @@ COMMANDS = {
     "presets": "list, show, check and make presets",
     "train": "train a bundle, every stage from world to export",
     "evaluate": "measure a bundle with independent judges",
+    "doctor": "say what is here, what is missing and how to install it",
     "world": "look at the synthetic landscape world",
 }
 

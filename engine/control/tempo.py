@@ -1,0 +1,231 @@
+"""Whose beat counts: Ableton Link, then MIDI clock, then taps, then what is heard.
+
+Each clock answers `beat_at(now)` with a `Beat`, or None while it does not run, and `Clocks` takes the first that
+answers. All times are `time.perf_counter()` in seconds, so that the engine can go on counting from a beat it was told.
+Four beats are a bar; the first beat of a bar is where `count` is a multiple of four.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from engine.audio.tempo import Beat
+from engine.errors import ControlError
+
+__all__ = ["BAR", "Clock", "Clocks", "HeardClock", "LinkClock", "MidiClock", "TapClock", "until"]
+
+BAR = 4
+SLOWEST, FASTEST = 20.0, 400.0  # bpm that a clock may tell
+PULSES = 24  # of MIDI clock in a beat
+MIDI_FIT, MIDI_LEAST = 2 * PULSES, 8  # pulses that the straight line goes through, and without which there is none
+MIDI_LOST_S = 0.5  # a clock that is silent for so long has stopped
+TAPS, TAP_LOST_S = 8, 3.0  # taps that count together; a longer pause begins anew
+HEARD_LOST_S = 2.0
+
+
+class Clock(Protocol):
+    """What gives a beat. `name` for the performer."""
+
+    name: str
+
+    def beat_at(self, now: float) -> Beat | None:
+        """Where the music is at this time; None while the clock does not run."""
+
+
+class LinkClock:
+    """The session of Ableton Link on this network (extra `link`). It is followed, never told a tempo.
+
+    Alone in the session it gives no beat. The constructor raises `ControlError` when the extra is not installed. Link
+    has threads of its own until `stop`.
+    """
+
+    name = "Link"
+
+    def __init__(self) -> None:
+        try:
+            import link
+        except ImportError:
+            raise ControlError("Ableton Link needs an extra: pip install 'cymatic[link]'") from None
+        self._link: Any = link.Link(120.0)
+        self._link.enabled = True
+
+    @property
+    def peers(self) -> int:
+        """Others in the session."""
+        return int(self._link.numPeers())
+
+    def beat_at(self, now: float) -> Beat | None:
+        """As `Clock.beat_at`. Link's phase 0 is the first beat of a bar for everyone."""
+        if not self.peers:
+            return None
+        state = self._link.captureSessionState()
+        micros = self._link.clock().micros() + round(1e6 * (now - time.perf_counter()))
+        return Beat(float(state.beatAtTime(micros, float(BAR))), float(state.tempo()))
+
+    def stop(self) -> None:
+        """Leave the session."""
+        self._link.enabled = False
+
+
+class MidiClock:
+    """MIDI clock: `pulse` for every 0xF8, `start` for 0xFA, `go_on` for 0xFB, `halt` for 0xFC; from any thread.
+
+    A pulse comes late by what USB and the operating system please, so beat and tempo are those of the straight line
+    through the last two beats of pulses.
+    """
+
+    name = "MIDI clock"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pulses: deque[float] = deque(maxlen=MIDI_FIT)
+        self._number = 0  # of the next pulse
+        self._runs = True  # clocks that send no start, as many do, run from their first pulse
+
+    def pulse(self, now: float) -> None:
+        """One 24th of a beat has passed."""
+        with self._lock:
+            if self._pulses and now - self._pulses[-1] > MIDI_LOST_S:
+                self._pulses.clear()
+            self._pulses.append(now)
+            self._number += 1
+
+    def start(self) -> None:
+        """The next pulse is the first beat of a bar."""
+        with self._lock:
+            self._number, self._runs = 0, True
+            self._pulses.clear()
+
+    def go_on(self) -> None:
+        """Goes on where it halted."""
+        self._runs = True
+
+    def halt(self) -> None:
+        """Stands still, though pulses may go on."""
+        self._runs = False
+
+    def beat_at(self, now: float) -> Beat | None:
+        """As `Clock.beat_at`."""
+        with self._lock:
+            pulses, last = np.array(self._pulses), self._number - 1
+        if not self._runs or len(pulses) < MIDI_LEAST or now - pulses[-1] > MIDI_LOST_S:
+            return None
+        number = np.arange(len(pulses)) - (len(pulses) - 1)
+        passed = pulses - pulses[-1]
+        spread = number - number.mean()
+        period = float((spread * passed).sum() / (spread * spread).sum())  # seconds a pulse
+        if not SLOWEST <= 60.0 / max(period * PULSES, 1e-9) <= FASTEST:
+            return None
+        newest = pulses[-1] + float(passed.mean()) - period * float(number.mean())  # where the line has the last pulse
+        return Beat((last + (now - newest) / period) / PULSES, 60.0 / (period * PULSES))
+
+
+class TapClock:
+    """A tempo that was tapped or set as a number, until `release`. One thread."""
+
+    name = "tap"
+
+    def __init__(self) -> None:
+        self._taps: deque[float] = deque(maxlen=TAPS)
+        self._bpm: float | None = None
+        self._count, self._at = 0.0, 0.0
+
+    def tap(self, now: float) -> None:
+        """A beat is now. The first tap of a row says where a bar begins; from the second on there is a tempo."""
+        if self._taps and now - self._taps[-1] > TAP_LOST_S:
+            self._taps.clear()
+        beat = None if self._bpm is None else self.beat_at(now)
+        self._taps.append(now)
+        if len(self._taps) >= 2:
+            bpm = 60.0 * (len(self._taps) - 1) / (self._taps[-1] - self._taps[0])
+            self._bpm = min(max(bpm, SLOWEST), FASTEST)
+        if len(self._taps) == 1 or beat is None:
+            self._count, self._at = float(len(self._taps) - 1), now
+        else:
+            self._count, self._at = float(round(beat.count)), now
+
+    def set_bpm(self, bpm: float, now: float) -> None:
+        """Go on from here at this tempo; 0 lets go."""
+        if bpm <= 0.0:
+            self.release()
+            return
+        beat = self.beat_at(now)
+        self._count, self._at = (0.0 if beat is None else beat.count), now
+        self._bpm = min(max(bpm, SLOWEST), FASTEST)
+
+    def release(self) -> None:
+        """Forget the tempo, so that a lesser clock counts."""
+        self._taps.clear()
+        self._bpm = None
+
+    def beat_at(self, now: float) -> Beat | None:
+        """As `Clock.beat_at`."""
+        if self._bpm is None:
+            return None
+        return Beat(self._count, self._bpm).after(now - self._at)
+
+
+class HeardClock:
+    """What the engine hears (`engine.audio.tempo`), told now and then. One thread."""
+
+    name = "heard"
+
+    def __init__(self) -> None:
+        self._beat: Beat | None = None
+        self._at = -math.inf
+
+    def hear(self, beat: Beat | None, at: float) -> None:
+        """The engine's newest beat and its time."""
+        self._beat, self._at = beat, at
+
+    def beat_at(self, now: float) -> Beat | None:
+        """As `Clock.beat_at`."""
+        if self._beat is None or now - self._at > HEARD_LOST_S:
+            return None
+        return self._beat.after(now - self._at)
+
+
+class Clocks:
+    """The first clock that runs, moved by what the performer has corrected. One thread.
+
+    `resync` and `nudge` move the count of every clock but Link, whose session belongs to everyone.
+    """
+
+    def __init__(self, clocks: Sequence[Clock]) -> None:
+        self._clocks = tuple(clocks)
+        self._moved: dict[str, float] = {}  # beats, by the clock's name
+
+    def beat_at(self, now: float) -> tuple[str, Beat] | None:
+        """Whose beat counts, and where it is; None when no clock runs."""
+        for clock in self._clocks:
+            beat = clock.beat_at(now)
+            if beat is not None:
+                moved = self._moved.get(clock.name, 0.0)
+                return clock.name, Beat(beat.count + moved, beat.bpm, beat.confidence)
+        return None
+
+    def resync(self, now: float) -> None:
+        """A bar begins now."""
+        self._move(now, lambda beat: BAR * round(beat.count / BAR) - beat.count)
+
+    def nudge(self, seconds: float, now: float) -> None:
+        """The beat comes so much earlier; later below 0."""
+        self._move(now, lambda beat: seconds * beat.bpm / 60.0)
+
+    def _move(self, now: float, by: Callable[[Beat], float]) -> None:
+        found = self.beat_at(now)
+        if found is not None and found[0] != LinkClock.name:
+            name, beat = found
+            self._moved[name] = self._moved.get(name, 0.0) + by(beat)
+
+
+def until(beat: Beat, every: int) -> float:
+    """Seconds until the next count that is a multiple of `every` (1: the next beat, `BAR`: the next bar); 0 on it."""
+    return (-beat.count % every) * 60.0 / beat.bpm

@@ -1,0 +1,136 @@
+"""Clocks: each on its own, and who counts when several run."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from engine.audio.tempo import Beat
+from engine.control.tempo import BAR, Clocks, HeardClock, LinkClock, MidiClock, TapClock, until
+
+
+def pulses(clock: MidiClock, bpm: float, beats: float, begins: float = 0.0, jitter_s: float = 0.0) -> float:
+    """Plays so many beats of clock; the time of the last pulse as it should have been."""
+    rng = np.random.default_rng(1)
+    times = begins + np.arange(round(24 * beats) + 1) * 60.0 / bpm / 24.0
+    for at in times:
+        clock.pulse(at + abs(jitter_s * rng.standard_normal()))
+    return float(times[-1])
+
+
+@pytest.mark.parametrize("bpm", [60.0, 127.5, 180.0])
+def test_midi_clock_is_steadied(bpm: float):
+    clock = MidiClock()
+    clock.start()
+    last = pulses(clock, bpm, 8, jitter_s=0.002)
+    beat = clock.beat_at(last + 0.01)
+    assert beat.bpm == pytest.approx(bpm, rel=0.01)
+    assert beat.count == pytest.approx(8 + 0.01 * bpm / 60, abs=0.02), "a line through jitter, which is only ever late"
+    assert beat.after(0.1).count == pytest.approx(clock.beat_at(last + 0.11).count)
+
+
+def test_midi_clock_stops_and_starts():
+    clock = MidiClock()
+    assert clock.beat_at(0.0) is None
+    last = pulses(clock, 120, 2)
+    assert clock.beat_at(last) is not None, "without a start message too"
+    clock.halt()
+    assert clock.beat_at(last) is None
+    clock.go_on()
+    assert clock.beat_at(last).count == pytest.approx(2)
+    assert clock.beat_at(last + 1) is None, "unplugged"
+    last = pulses(clock, 60, 1, begins=last + 5)
+    assert clock.beat_at(last).bpm == pytest.approx(60), "the pause is no pulse"
+    clock.start()
+    assert clock.beat_at(last) is None
+    assert clock.beat_at(pulses(clock, 120, 1, begins=last + 0.3)).count == pytest.approx(1)
+
+
+def test_a_flood_is_no_clock():
+    clock = MidiClock()
+    for number in range(100):
+        clock.pulse(1e-6 * number)
+    assert clock.beat_at(1e-4) is None
+
+
+def test_taps():
+    clock = TapClock()
+    assert clock.beat_at(0.0) is None
+    clock.tap(10.0)
+    assert clock.beat_at(10.0) is None, "one tap is no tempo"
+    for number in range(1, 5):
+        clock.tap(10.0 + 0.5 * number)
+    beat = clock.beat_at(12.25)
+    assert (beat.bpm, beat.count) == (pytest.approx(120), pytest.approx(4.5))
+    clock.set_bpm(60.0, 12.25)
+    assert clock.beat_at(13.25).count == pytest.approx(5.5)
+    clock.tap(20.0)
+    assert clock.beat_at(20.0).count == 0.0, "a new row of taps begins a bar"
+    assert clock.beat_at(20.0).bpm == 60.0
+    clock.set_bpm(0.0, 21.0)
+    assert clock.beat_at(21.0) is None
+
+
+def test_the_first_that_runs_counts():
+    midi, tap, heard = MidiClock(), TapClock(), HeardClock()
+    clocks = Clocks((midi, tap, heard))
+    assert clocks.beat_at(0.0) is None
+    heard.hear(Beat(3.0, 100.0, 0.6), 0.0)
+    assert clocks.beat_at(0.6) == ("heard", Beat(4.0, 100.0, 0.6))
+    tap.set_bpm(90.0, 0.5)
+    assert clocks.beat_at(0.5)[0] == "tap"
+    last = pulses(midi, 130, 1, begins=1.0)
+    assert clocks.beat_at(last)[0] == "MIDI clock"
+    assert clocks.beat_at(last + 1.0)[0] == "tap"
+    tap.release()
+    assert clocks.beat_at(1.99)[0] == "heard"
+    assert clocks.beat_at(10.0) is None, "the engine has not told of any beat for seconds"
+
+
+def test_resync_and_nudge():
+    heard = HeardClock()
+    clocks = Clocks((heard,))
+    clocks.resync(0.0)
+    clocks.nudge(0.1, 0.0)
+    heard.hear(Beat(6.3, 120.0), 0.0)
+    clocks.resync(0.0)
+    assert clocks.beat_at(0.0)[1].count % BAR == pytest.approx(0.0, abs=1e-9)
+    clocks.nudge(0.015, 0.0)
+    assert clocks.beat_at(0.0)[1].count % BAR == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize(
+    ("count", "every", "seconds"),
+    [(3.5, 1, 0.25), (3.5, BAR, 0.25), (4.5, BAR, 1.75), (8.0, BAR, 0.0), (-0.5, 1, 0.25)],
+)
+def test_how_long_until_the_beat(count: float, every: int, seconds: float):
+    assert until(Beat(count, 120.0), every) == pytest.approx(seconds)
+
+
+def test_link_follows_another_peer():
+    link = pytest.importorskip("link", reason="the extra link is not installed")
+    other = link.Link(133.0)
+    other.enabled = True
+    ours = LinkClock()
+    try:
+        assert ours.beat_at(time.perf_counter()) is None or ours.peers, "alone it gives no beat"
+        deadline = time.perf_counter() + 30.0
+        while not ours.peers and time.perf_counter() < deadline:
+            time.sleep(0.05)
+        if not ours.peers:
+            pytest.skip("this machine lets no multicast through")
+        state = other.captureSessionState()
+        state.setTempo(133.0, other.clock().micros())
+        other.commitSessionState(state)
+        while abs(ours.beat_at(time.perf_counter()).bpm - 133.0) > 0.01 and time.perf_counter() < deadline:
+            time.sleep(0.05)
+        before, now, after = other.clock().micros(), time.perf_counter(), other.clock().micros()
+        beat, state = ours.beat_at(now), other.captureSessionState()
+        assert beat.bpm == pytest.approx(133.0, abs=0.01)
+        early, late = (state.beatAtTime(micros, float(BAR)) for micros in (before, after))
+        assert early - 0.05 < beat.count < late + 0.05
+    finally:
+        ours.stop()
+        other.enabled = False

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from engine.control.desk import Desk
 from engine.control.packet import Argument, Malformed, pack, unpack
 from engine.control.registry import PREFIX, Control, Value, finite
+from engine.control.throttle import Budgets, Throttle
 from engine.control.transport import Peer, Sender, TcpPeer, UdpPeer, gate, open_port
 from engine.errors import ControlError
 
@@ -79,24 +80,6 @@ logger = logging.getLogger(__name__)
 Reply = tuple[str, Value]
 
 
-class Throttle:
-    """Lets `rate` things a second pass, and `burst` at once after a pause. One thread."""
-
-    def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._rate, self._burst, self._clock = rate, burst, clock
-        self._left, self._seen = burst, clock()
-
-    def passes(self) -> bool:
-        """True if this one may pass."""
-        now = self._clock()
-        self._left = min(self._left + (now - self._seen) * self._rate, self._burst)
-        self._seen = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-
 @dataclass(slots=True)
 class _Subscription:
     peer: Peer
@@ -139,7 +122,7 @@ class OscServer:
         self._serial = 0
         self._fed_at = self._told_at = 0.0
         # Answers are limited so that a forged sender address cannot turn the server against somebody else.
-        self._answers = Throttle(rate=500, burst=500)
+        self._answers = Budgets(rate=500, burst=500)
         self._complaints = Throttle(rate=4, burst=8)
         self._lines = Throttle(rate=0.5, burst=5)
 
@@ -379,7 +362,7 @@ class OscServer:
     def _reply(self, peer: Peer, address: str, value: Value) -> None:
         if address == ERROR:
             self._log(f"from {peer.name}: {value}")
-        if (self._complaints if address == ERROR else self._answers).passes():
+        if (self._complaints if address == ERROR else self._answers.of(peer)).passes():
             self._send(peer, address, value)
         else:
             self._counters["unanswered"] += 1

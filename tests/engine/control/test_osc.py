@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from osc_client import DEADLINE_S, Client, bundle, message, until
 
 from engine.control.desk import Desk
-from engine.control.osc import OscServer, Throttle
+from engine.control.osc import OscServer
 from engine.control.packet import MAX_ARGUMENTS, MAX_DEPTH, Malformed, unpack
 from engine.control.registry import REGISTRY
+from engine.control.throttle import Throttle
 from engine.errors import ControlError
 
 

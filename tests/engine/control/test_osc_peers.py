@@ -14,7 +14,8 @@ from engine.control.desk import Desk
 from engine.control.osc import CONNECTIONS, SUBSCRIBERS, OscServer
 from engine.control.packet import MAX_PACKET, Deframer, Malformed, frame, pack, unpack
 from engine.control.registry import REGISTRY
-from engine.control.transport import gate
+from engine.control.throttle import PEERS, Budgets
+from engine.control.transport import UdpPeer, gate
 from engine.errors import ControlError
 
 
@@ -151,6 +152,32 @@ def test_there_are_only_so_many_subscribers(server: OscServer):
     finally:
         for client in clients:
             client.close()
+
+
+def test_one_that_asks_too_much_leaves_the_others_their_answers(server: OscServer, other: Client):
+    greedy = Client(server.port)
+    try:
+        for _ in range(100):
+            greedy.send("/cymatic/sync")
+        other.send("/cymatic/ping")
+        assert other.hear()[0] == "/cymatic/pong"
+        assert server.counters["unanswered"] > 0
+    finally:
+        greedy.close()
+
+
+def test_there_are_only_so_many_budgets_and_those_at_rest_are_given_up():
+    sock = socket.socket()
+    budgets = Budgets(rate=1e-9, burst=2.0)
+    peers = [UdpPeer(sock, (f"10.0.0.{number}", port), port) for number in range(PEERS) for port in (1, 2)]
+    assert sum(budgets.of(peer).passes() for peer in peers for _ in range(3)) == 2 * PEERS, "a budget a host"
+    late = [UdpPeer(sock, (f"10.0.1.{number}", 1), 1) for number in range(5)]
+    assert sum(budgets.of(peer).passes() for peer in late) == 2, "newcomers share"
+    quick = Budgets(rate=1e9, burst=2.0)
+    for peer in peers:
+        quick.of(peer).passes()
+    assert quick.of(late[0]) is not quick.of(late[1]), "the others have rested"
+    sock.close()
 
 
 # ---- TCP

@@ -1,12 +1,13 @@
 # make live ARGS="--source demo"   set up everything that is missing, then play
 # make test                        set up everything that is missing, then lint, check types and test
+# make test-all                    the same with the slow tests, which want SuperCollider besides
 # make check                       lint and types only
 # make train ARGS="--scale smoke"  train a bundle
 # make clean                       remove what the targets above made (not runs/)
 #
 # PYTHON=/path/to/python chooses the interpreter for a new .venv.
 
-.PHONY: live test check train clean
+.PHONY: live test test-all check train clean
 .DEFAULT_GOAL := live
 
 live: .venv/.ready-live
@@ -14,6 +15,9 @@ live: .venv/.ready-live
 
 test: check
 	@.venv/bin/pytest $(ARGS)
+
+test-all: check
+	@.venv/bin/pytest -m "" $(ARGS)
 
 check: .venv/.ready-test
 	@.venv/bin/ruff check

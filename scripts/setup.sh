@@ -15,7 +15,7 @@ DEBIAN_LIVE="libportaudio2 libegl1 libgl1 libgl1-mesa-dri libopengl0 libglib2.0-
 libgssapi-krb5-2 libx11-xcb1 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0
 libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxcb-xinerama0 libxcb-xkb1 libxkbcommon-x11-0 libzstd1
 libwayland-cursor0 libwayland-egl1 fonts-dejavu-core"
-DEBIAN_TEST="pulseaudio pulseaudio-utils libasound2-plugins xvfb liblo-tools imagemagick"
+DEBIAN_TEST="pulseaudio pulseaudio-utils libasound2-plugins xvfb liblo-tools puredata-core curl imagemagick"
 # Fedora and Arch: the PulseAudio daemon itself would replace PipeWire's, so it stays out; its tests then skip.
 FEDORA_LIVE="portaudio mesa-libEGL mesa-libGL mesa-dri-drivers libglvnd-opengl dbus-libs fontconfig libxkbcommon-x11
 libwayland-cursor libwayland-egl xcb-util-cursor xcb-util-image xcb-util-keysyms xcb-util-renderutil xcb-util-wm dejavu-sans-fonts"

@@ -7,30 +7,43 @@ from numpy.typing import NDArray
 
 Latent = NDArray[np.float32]
 
+LARGEST_STEP = 0.1
+"""A fade goes no more than this part of its time in one frame, however late that is: it then takes longer."""
+
 
 class Crossfade:
     """Moves a preset's base latent and its anchors' offset, both [L, D], from where they stand to where they shall be.
 
-    A fade that is overtaken by another goes on from where it was, so nothing jumps. One thread; times in seconds.
+    A fade that is overtaken by another goes on from where it was, so nothing jumps; only a fade of 0 s is a cut. One
+    thread, which asks once a frame; times in seconds, never earlier than before.
     """
 
     def __init__(self, base: Latent, offset: Latent) -> None:
         self._from = self._to = (base, offset)
-        self._begins = 0.0
         self._fade_s = 0.0
+        self._asked_at = 0.0
+        self._passed = 1.0
+
+    @property
+    def share(self) -> float:
+        """How far it has come, 0..1: eased at both ends (smoothstep)."""
+        return self._passed * self._passed * (3.0 - 2.0 * self._passed)
 
     def go(self, base: Latent, offset: Latent, fade_s: float, now: float) -> None:
         """Begins to move; at once when `fade_s` is 0."""
         self._from = self.at(now)
         self._to = (base, offset)
-        self._begins, self._fade_s = now, fade_s
+        self._fade_s, self._passed = fade_s, 0.0 if fade_s > 0.0 else 1.0
 
     def at(self, now: float) -> tuple[Latent, Latent]:
-        """(base, offset) at this time; eased at both ends (smoothstep), and in the end the goal bit for bit."""
-        passed = 1.0 if self._fade_s <= 0.0 else (now - self._begins) / self._fade_s
-        if passed >= 1.0:
+        """(base, offset) at this time; in the end the goal bit for bit."""
+        if self._passed < 1.0:
+            step = (now - self._asked_at) / self._fade_s
+            self._passed = min(self._passed + min(max(step, 0.0), LARGEST_STEP), 1.0)
+        self._asked_at = now
+        if self._passed >= 1.0 - 1e-9:
+            self._passed = 1.0
             return self._to
-        t = max(passed, 0.0)
-        share = np.float32(t * t * (3.0 - 2.0 * t))
+        share = np.float32(self.share)
         base, offset = (start + share * (end - start) for start, end in zip(self._from, self._to, strict=True))
         return base, offset

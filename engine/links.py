@@ -19,9 +19,10 @@ class Links:
 
     slot       engine → stage  pictures
     status     engine → stage  ten times a second
-    controls   stage → engine  `{"controls": {name: value}}` when a value has changed
-    preset     stage → engine  `{"serial", "name", "base", "offset", "fade_s"}` when a preset is called; apart from
-                               the controls, since its vectors are long and a fader moves sixty times a second
+    controls   stage → engine  `{"controls": {name: value}, "clock"}` when a value has changed; `clock` is the beat
+                               of a told clock, `{"count", "bpm", "at"}`, or None
+    preset     stage → engine  `{"serial", "name", "base", "offset", "maps", "fade_s"}` when a preset is called; apart
+                               from the controls, since its vectors are long and a fader moves sixty times a second
     """
 
     slot: FrameSlot

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from engine.audio.conditioning import Conditioner
 from engine.audio.features import FastFeatures
 from engine.audio.mel import MelAnalyser
+from engine.audio.tempo import Beat
 from engine.bundle import Bundle
 from engine.control.registry import REGISTRY
 from engine.crossfade import Crossfade
 from engine.latents.blend import SlowLevel, blend
 from engine.latents.fields import FieldFlow
 from engine.latents.loop import LatentLoop
+from engine.reactivity import Map, Reactivity, measure
 from engine.runtime.session import Precision, Runtime, Session, Tensors
 from engine.slot import STAGES
 
@@ -46,7 +48,8 @@ class Painter:
     Attributes
     ----------
     controls : values of the continuous controls by name; the caller changes them between frames.
-    features : level and onset of what was heard.
+    clock : a beat that was told, and the time at which it was there; None leaves it to what is heard.
+    features : level, onset and beat of what was heard.
     latents : the encoder and recurrent loop, with what it makes of the newest sound.
     stages_ms : how long each of `STAGES` took when it last ran.
     stats : the same for this frame, in the order of `STAGES`; NaN for a stage that did not run.
@@ -76,6 +79,8 @@ class Painter:
         self._w_avg, self._stroke = bundle.tensors["w_avg"], bundle.tensors["stroke"]
         self._groups = manifest.latents.groups.slices()
         self._slow_level = SlowLevel()
+        self._reactivity = Reactivity()
+        self.clock: tuple[Beat, float] | None = None
         self._preset: Mapping[str, Any] = {}
         self._seed = 0
         self._fade: Crossfade | None = None
@@ -112,8 +117,8 @@ class Painter:
         """Fade to a preset from time `now` (s) on; the first one is there at once.
 
         `preset`: `base`, which is `{"w_plus": [L][D]}` or `{"seed": n}` for a calm landscape that the seed draws;
-        `offset`, the weighted sum of its anchors `[L][D]` or None; `fade_s`, which may be missing. The control `seed`
-        puts another landscape in the place of the base.
+        `offset`, the weighted sum of its anchors `[L][D]` or None; `fade_s` and `maps`, the fields of each
+        `engine.reactivity.Map`, which may be missing. The control `seed` puts another landscape in the base's place.
         """
         self._preset = preset
         self._aim(float(preset.get("fade_s", 0.0)), now)
@@ -123,10 +128,18 @@ class Painter:
         self._seed = round(self.controls["seed"])
         base = self._place({"seed": self._seed} if self._seed else self._preset["base"])
         offset = np.zeros_like(base) if self._preset["offset"] is None else np.array(self._preset["offset"], np.float32)
+        self._reactivity.go([Map(**fields) for fields in self._preset.get("maps", ())])
         if self._fade is None:
             self._fade = Crossfade(base, offset)
         else:
             self._fade.go(base, offset, fade_s, now)
+
+    def beat(self, now: float) -> Beat | None:
+        """Where the music is at time `now` (s): as the clock says, or at the newest sound as it is heard."""
+        if self.clock is None:
+            return self.features.tempo.beat
+        beat, at = self.clock
+        return beat.after(now - at)
 
     def hear(self, samples: Float32) -> None:
         """Take in new sound, mono `[n]`, n may be 0."""
@@ -147,6 +160,8 @@ class Painter:
         if round(controls["seed"]) != self._seed:
             self._aim(controls["fade"], now)
         base, offset = self._fade.at(now)
+        if self._reactivity.wants:
+            controls = self._reactivity.move(controls, measure(features, self.beat(now)), passed, self._fade.share)
         if latents.due(now):
             latents.step(self._mel.window(), base, controls["noise"])
             self._took("encoder", self._sessions["encoder"].ms)

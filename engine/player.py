@@ -11,12 +11,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict
 from threading import Event
 from typing import Any
 
 import psutil
 
 from engine.audio.sources import Source
+from engine.audio.tempo import Beat
 from engine.bundle import Bundle
 from engine.links import Links
 from engine.pacing import Pacer
@@ -111,12 +113,15 @@ class Player:
         if (newest := self._links.controls.get(self._controls_index)) is not None:
             self._controls_index, snapshot = newest
             self._painter.controls.update(snapshot["controls"])
+            clock = snapshot.get("clock")
+            self._painter.clock = None if clock is None else (Beat(clock["count"], clock["bpm"]), clock["at"])
         if (newest := self._links.preset.get(self._preset_index)) is not None:
             self._preset_index, preset = newest
             self._painter.go(preset, now)
 
     def _status(self) -> dict[str, Any]:
         source, painter, features = self._source, self._painter, self._painter.features
+        heard = features.tempo.beat
         return {
             "state": "playing",
             "error": self._error or source.error,
@@ -138,6 +143,7 @@ class Player:
             "level": round(features.level, 4),
             "onset": round(features.onset, 4),
             "clip": features.clip,
+            "beat": None if heard is None else {**asdict(heard), "at": self._captured_at},
             "scenes": [round(float(s), 4) for s in painter.latents.scenes],
             "scene_names": self._scene_names,
             "mel": [round(float(m), 3) for m in painter.mel[0, 0, :, -1]],

@@ -31,6 +31,7 @@ LEAST_FLUX_DB = 2.5  # mean rise over all bands that can count as an onset in pe
 SPREADS = 4.0  # and above the median flux by so many median deviations
 REFRACTORY_S = 0.060
 DECAY_S = 0.050  # time constant of the envelope: 5 % are left after 150 ms
+BANDS = (3, 13)  # of `FLUX`: bass ends at about 300 Hz, treble begins at about 2.5 kHz
 FULL_ONSET_DB = 10.0  # a flux so far over the threshold is a pulse of 1; one just over it is 0.3
 
 
@@ -44,6 +45,7 @@ class FastFeatures:
     rms_db : the same loudness in dBFS, not gated, −120 at least.
     clip : a sample at full scale was seen in the last 0.5 s.
     onsets : how many onsets were heard so far.
+    tempo : the beat of what was heard.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -83,9 +85,27 @@ class FastFeatures:
         for start, column in zip(starts.tolist(), self._bank.decibels(joined, starts), strict=True):
             self._follow(column, _rms_db(joined[start : start + self._bank.length]) >= GATE_DB)
 
+    @property
+    def bands(self) -> tuple[float, float, float]:
+        """Loudness of bass, mid and treble, each 0..1 as `level` is."""
+        bass, mid, treble = (10 * log10(max(float(part.sum()), 1e-12)) for part in np.split(self._power(), BANDS))
+        return _as_level(bass), _as_level(mid), _as_level(treble)
+
+    @property
+    def centroid(self) -> float:
+        """Where on the mel scale the middle of the sound lies, 0 (60 Hz) to 1 (12 kHz); 0 in silence."""
+        if self.level <= 0.0:
+            return 0.0
+        power = self._power() + np.float32(1e-12)
+        return float((power * np.arange(FLUX.bands)).sum() / power.sum() / (FLUX.bands - 1))
+
+    def _power(self) -> Float32:
+        """Of the newest hop by band, over the floor."""
+        return np.power(np.float32(10), self._spectra[-1] / 10) - np.float32(10 ** (FLUX.floor_db / 10))
+
     def _measure(self, block: Float32) -> None:
         self.rms_db = _rms_db(self._recent[-round(LEVEL_S * self.sample_rate) :])
-        self.level = min(max(1 - self.rms_db / GATE_DB, 0.0), 1.0)
+        self.level = _as_level(self.rms_db)
         loud = np.flatnonzero(np.abs(block) >= FULL_SCALE)
         if len(loud):
             self._clipped_at = self._seen - len(block) + int(loud[-1])
@@ -112,6 +132,10 @@ class FastFeatures:
             self._since_onset = 0
             self.onsets += 1
             self.onset = max(self.onset, min(0.3 + 0.7 * over / FULL_ONSET_DB, 1.0))
+
+
+def _as_level(decibels: float) -> float:
+    return min(max(1 - decibels / GATE_DB, 0.0), 1.0)
 
 
 def _rms_db(samples: Float32) -> float:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
-from engine.crossfade import Crossfade
+from engine.crossfade import LARGEST_STEP, Crossfade
 
 
 def latent(value: float) -> np.ndarray:
     return np.full((2, 3), value, np.float32)
+
+
+def walk(fade: Crossfade, begins: float, ends: float, fps: float = 60.0) -> np.ndarray:
+    """First number of the base, frame by frame."""
+    times = np.arange(begins, ends + 0.5 / fps, 1.0 / fps)
+    return np.array([float(fade.at(now)[0][0, 0]) for now in times])
 
 
 def test_it_stands_until_it_is_told_to_go():
@@ -19,6 +23,7 @@ def test_it_stands_until_it_is_told_to_go():
     base, offset = fade.at(50.0)
     assert (base == 1).all()
     assert (offset == 2).all()
+    assert fade.share == 1.0
 
 
 def test_it_ends_exactly_and_moves_both_the_same_way():
@@ -26,10 +31,11 @@ def test_it_ends_exactly_and_moves_both_the_same_way():
     goal, pull = latent(0.1), latent(20)
     fade.go(goal, pull, 4.0, now=100.0)
     assert fade.at(100.0)[0] == pytest.approx(0.0)
-    base, offset = fade.at(102.0)
-    assert base == pytest.approx(0.05)
-    assert offset == pytest.approx(15.0)
-    assert fade.at(104.0)[0] is goal
+    assert walk(fade, 100.0, 102.0)[-1] == pytest.approx(0.05, abs=1e-4)
+    assert fade.at(102.0)[1] == pytest.approx(15.0, abs=0.01)
+    assert fade.share == pytest.approx(0.5, abs=1e-3)
+    walk(fade, 102.0, 104.1)
+    assert fade.at(104.1)[0] is goal
     assert fade.at(1e9)[1] is pull
 
 
@@ -42,9 +48,28 @@ def test_no_time_means_at_once():
 def test_a_fade_that_is_overtaken_goes_on_from_where_it_was():
     fade = Crossfade(latent(0), latent(0))
     fade.go(latent(1), latent(1), 10.0, now=0.0)
-    here = fade.at(3.0)[0].copy()
+    here = walk(fade, 0.0, 3.0)[-1]
     fade.go(latent(-1), latent(-1), 10.0, now=3.0)
-    assert fade.at(3.0)[0] == pytest.approx(here)
-    path = [float(fade.at(t)[0][0, 0]) for t in np.linspace(3.0, 13.0, 500)]
-    assert max(abs(b - a) for a, b in pairwise(path)) < 0.01
+    path = np.concatenate([[here], walk(fade, 3.0, 13.1)])
+    assert np.abs(np.diff(path)).max() < 0.01
     assert path[-1] == -1.0
+
+
+@pytest.mark.parametrize("fade_s", [0.05, 0.5, 3.0, 60.0])
+def test_no_frame_goes_further_than_the_bound_and_none_over_twice_the_usual(fade_s: float):
+    fade = Crossfade(latent(0), latent(0))
+    fade.go(latent(1), latent(0), fade_s, now=0.0)
+    steps = np.diff(walk(fade, 0.0, fade_s + 1.0))
+    steps = steps[steps > 0]
+    assert steps.max() <= 1.5 * LARGEST_STEP + 1e-6
+    assert steps.max() < 2.0 * np.median(steps)
+    assert steps.sum() == pytest.approx(1.0)
+
+
+def test_a_stall_in_the_middle_is_no_jump():
+    fade = Crossfade(latent(0), latent(0))
+    fade.go(latent(1), latent(0), 3.0, now=0.0)
+    before = walk(fade, 0.0, 1.0)[-1]
+    after = float(fade.at(9.0)[0][0, 0])
+    assert 0 < after - before <= 1.5 * LARGEST_STEP
+    assert walk(fade, 9.0, 12.0)[-1] == 1.0

@@ -106,7 +106,12 @@ def test_fewer_frames_are_some_of_the_same_pictures(bundle, sessions, sound):
 def test_a_show_with_the_same_sound_shows_the_same_pictures(bundle, sessions, sound, tmp_path, fps):
     path = tmp_path / "sound.wav"
     soundfile.write(path, np.stack([sound, 0.5 * sound], 1), RATE, subtype="FLOAT")
-    preset = {"base": {"seed": 3}, "offset": np.full(bundle.tensors["w_avg"].shape, 0.1).tolist()}
+    maps = [
+        {"feature": "level", "control": "gain/fine", "amount": 0.8, "attack_s": 0.05},
+        {"feature": "treble", "control": "speed", "amount": 0.3, "curve": 2.0},
+        {"feature": "beat", "control": "truncation", "amount": -0.2},
+    ]
+    preset = {"base": {"seed": 3}, "offset": np.full(bundle.tensors["w_avg"].shape, 0.1).tolist(), "maps": maps}
     controls = {"smoothing": 0.2, "sound/gain": 3.0}
     offline = painted(
         soundfile.read(path, dtype="float32")[0].mean(axis=1),

@@ -138,10 +138,10 @@ class Show:
         self.numbers: list[int] = []
         obey = self.stage._obey
 
-        def noted(trigger: Any) -> None:
+        def noted(trigger: Any, now: float) -> None:
             if trigger.fade_s is not None:
                 self.numbers.append(round(1000 * trigger.fade_s))
-            obey(trigger)
+            obey(trigger, now)
 
         self.stage._obey = noted  # type: ignore[method-assign]
 

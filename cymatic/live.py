@@ -69,6 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     steer.add_argument("--oscquery-port", type=int, metavar="N", help="default: the port after --osc-port")
     steer.add_argument("--advertise", action="store_true", help="tell the network by zeroconf where OSC is heard")
+    steer.add_argument("--link", action="store_true", help="follow the Ableton Link session (extra `link`)")
     end = parser.add_argument_group("what stays of it")
     end.add_argument("--seconds", type=seconds, metavar="N", help="end by itself so long after the first picture")
     end.add_argument("--report", metavar="FILE.json", help="write frame times, latency, memory and events")
@@ -98,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         osc_allow=args.osc_allow,
         oscquery_port=args.oscquery_port,
         advertise=args.advertise,
+        link=args.link,
         say=_say,
     )
     try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cymatic.tempo import Tempo
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
 from engine.control.osc import DEFAULT_PORT, OscServer
@@ -71,6 +72,7 @@ class Stage:
         osc_allow: Sequence[str] = (),
         oscquery_port: int | None = None,
         advertise: bool = False,
+        link: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.bundle = bundle
@@ -93,6 +95,9 @@ class Stage:
         self._told: dict[str, Any] = {"serial": 0, "name": "", "base": {"seed": 1}, "offset": None, "fade_s": 0.0}
         self._words = ""
         self._briefed_at = 0.0
+        self._tempo = Tempo(self.desk, link)
+        self._called: tuple[float, str, float | None] | None = None
+        """When to go to which preset in how many seconds, while one waits for its beat."""
         self._controls: dict[str, Any] = {}
         self._status_index = 0
         self._heard_until = 0.0
@@ -138,6 +143,7 @@ class Stage:
     def stop(self) -> None:
         """Ends the engine and OSC and frees the shared memory; within two seconds. Safe to call twice."""
         self._osc.stop()
+        self._tempo.stop()
         self._supervisor.stop()
         for told in (self._advertisement, self._query):
             if told is not None:
@@ -158,9 +164,13 @@ class Stage:
         """Moves the stage on: triggers, controls, status, the engine's health. Never blocks, never raises."""
         if self.closing:
             self.on_close()
+        now = time.perf_counter()
         for trigger in self.desk.take_triggers():
-            self._obey(trigger)
+            self._obey(trigger, now)
+            self._go_when_due(now)
+        self._go_when_due(now)
         self._follow_words()
+        self._tempo.follow(self.status, now)
         self._send_controls()
         self._read_status()
         for line in self._osc.take_notes():
@@ -269,20 +279,37 @@ class Stage:
         else:
             self._query = query
 
-    def _obey(self, trigger: Trigger) -> None:
+    def _obey(self, trigger: Trigger, now: float) -> None:
         if trigger.name == "panic":
             self.tell("panic: every control is at its default")
-            return
-        name = str(trigger.value)
-        if trigger.name in ("preset/next", "preset/prev"):
-            if not self._names:
+        elif trigger.name.startswith("preset/"):
+            name = self._wanted(trigger)
+            if name is None:
                 self.tell("there is no preset to go to")
-                return
-            here = self._names.index(self.preset) if self.preset in self._names else -1
-            name = self._names[(here + (1 if trigger.name == "preset/next" else -1)) % len(self._names)]
+            else:  # the newest call is the one that counts
+                self._called = (now + self._tempo.wait_s(now), name, trigger.fade_s)
+        else:
+            self._tempo.obey(trigger.name, now)
+
+    def _wanted(self, trigger: Trigger) -> str | None:
+        """The preset that is called: by name, or the neighbour of the one that plays or waits to."""
+        if trigger.name == "preset/go":
+            return str(trigger.value)
+        if not self._names:
+            return None
+        name = self.preset if self._called is None else self._called[1]
+        here = self._names.index(name) if name in self._names else -1
+        return self._names[(here + (1 if trigger.name == "preset/next" else -1)) % len(self._names)]
+
+    def _go_when_due(self, now: float) -> None:
+        if self._called is not None and now >= self._called[0]:
+            _, name, fade_s = self._called
+            self._go_to(name, fade_s)
+
+    def _go_to(self, name: str, fade_s: float | None) -> None:
+        self._called = None
         try:
             preset = self._store.load(name)
-            fade_s = trigger.fade_s
             if fade_s is None:
                 fade_s = preset.fade_s if "fade_s" in preset.model_fields_set else float(self.desk.get("fade"))
             self._send(*self._compose(preset, fade_s), fade_s)
@@ -338,6 +365,7 @@ class Stage:
                 "late": self.late_frames,
                 "audio/rms": float(status.get("rms_db", -120.0)),
                 "audio/clip": bool(status.get("clip", False)),
+                **self._tempo.brief(now),
                 "loading": status.get("state") == "loading",
                 "error": str(status.get("error") or ""),
             }
@@ -365,10 +393,10 @@ class Stage:
         return told
 
     def _send_controls(self) -> None:
-        controls = self.desk.snapshot()
-        if controls != self._controls:
-            self._controls = controls
-            self._links.controls.put({"controls": controls})
+        told = {"controls": self.desk.snapshot(), "clock": self._tempo.for_engine(time.perf_counter())}
+        if told != self._controls:
+            self._controls = told
+            self._links.controls.put(told)
 
     def _read_status(self) -> None:
         newest = self._links.status.get(self._status_index)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
+    QComboBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
@@ -63,6 +64,7 @@ class ControlWindow(QWidget):
         self.toggles: dict[str, QPushButton] = {}
         self.buttons: dict[str, QPushButton] = {}
         self.texts: dict[str, QLineEdit] = {}
+        self.choices: dict[str, QComboBox] = {}
         self.pads: dict[str, Pad] = {}
         self._heard: object = None
         self._quiet_ticks = 0
@@ -165,8 +167,31 @@ class ControlWindow(QWidget):
                 fader.moved.connect(self._edit)
                 layout.addWidget(fader, 1)
             layout.addSpacing(14)
+        layout.addLayout(self._moments())
+        layout.addSpacing(14)
         layout.addLayout(stage_buttons)
         return panel
+
+    def _moments(self) -> QHBoxLayout:
+        """The triggers and choices that have no place elsewhere."""
+        line = QHBoxLayout()
+        line.setSpacing(8)
+        for control in REGISTRY:
+            if control.kind == "choice" and control.options:
+                line.addWidget(self._choice(control))
+            elif control.kind == "trigger" and control.name not in self.buttons:
+                line.addWidget(self._trigger(control.name, label(control).split()[-1].capitalize()))
+        return line
+
+    def _choice(self, control: Control) -> QComboBox:
+        box = self.choices[control.name] = QComboBox()
+        box.addItems(list(control.options))
+        box.setFont(style.font(style.SMALL))
+        box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        box.setAccessibleName(control.name)
+        box.setToolTip(f"{control.description}\n{control.address()}")
+        box.textActivated.connect(lambda option: self._edit(control.name, option))
+        return box
 
     def _trigger(self, name: str, words: str) -> QPushButton:
         button = self.buttons[name] = QPushButton(words)
@@ -221,6 +246,8 @@ class ControlWindow(QWidget):
         for name, line in self.texts.items():
             if not line.hasFocus() and line.text() != values[name]:
                 line.setText(str(values[name]))
+        for name, box in self.choices.items():
+            box.setCurrentText(str(desk.get(name)))
         self._show_presets()
         self._show_sound(status)
         frame = self._newest()

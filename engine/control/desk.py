@@ -206,7 +206,7 @@ class Desk:
 
     def _reset(self) -> None:
         for state in self._states.values():
-            if state.control.continuous:
+            if state.control.continuous or state.control.options:
                 self._move(state, state.control.default, 0.0, "stage")
 
     def _fire(self, event: Trigger) -> None:

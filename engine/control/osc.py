@@ -70,6 +70,9 @@ STATUS_KEYS = {
     "late": "pictures that came late so far",
     "audio/rms": "loudness of the last 20 ms, dBFS",
     "audio/clip": "1 while the sound is at full scale",
+    "beat": "1 to 4 in the bar; 0 without a beat",
+    "bpm": "tempo; 0 without one",
+    "clock": 'whose beat counts: Link, MIDI clock, tap or heard; "" without one',
     "loading": "1 until the engine plays",
     "error": 'what is wrong, "" when nothing is',
 }

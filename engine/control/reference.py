@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ INTRODUCTION = (
     "OSCQuery answers on the next port (`--oscquery-port` names another): every control with its range, description "
     "and value as JSON over HTTP, so that a surface can build itself. With `--advertise`, and whenever the port is "
     "open to the network, zeroconf tells where (`_oscjson._tcp`, `_osc._udp`); that needs the extra `oscquery`.",
+    "The beat comes from Ableton Link (`--link`), MIDI clock, taps or what is heard: see [tempo.md](tempo.md).",
 )
 EXAMPLES = """\
 ```sh
@@ -101,7 +103,8 @@ def as_html(controls: Iterable[Control] = REGISTRY) -> str:
         f"<td>{html.escape(stands_at(c))}</td><td>{html.escape(c.description)}</td></tr>"
         for c in controls
     )
-    paragraphs = "\n".join(f"<p>{html.escape(text).replace('`', '')}</p>" for text in INTRODUCTION)
+    plain = (re.sub(r"`|\[([^]]+)\]\([^)]*\)", r"\1", text) for text in INTRODUCTION)
+    paragraphs = "\n".join(f"<p>{html.escape(text)}</p>" for text in plain)
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -189,6 +189,28 @@ REGISTRY: tuple[Control, ...] = (
     _stage("preset/go", "choice", "", "Goes to a preset, by its name or its position from 1"),
     _stage("preset/next", "trigger", False, "Goes to the next preset"),
     _stage("preset/prev", "trigger", False, "Goes to the previous preset"),
+    Control(
+        "quantise",
+        "choice",
+        "off",
+        options=("off", "beat", "bar"),
+        scope="stage",
+        description="What a preset that is called waits for, while there is a beat",
+    ),
+    Control(
+        "tempo/bpm",
+        "float",
+        0.0,
+        0.0,
+        240.0,
+        "bpm",
+        scope="stage",
+        description="Tempo; 0 leaves it to Link, MIDI clock or what is heard",
+    ),
+    _stage("tempo/tap", "trigger", False, "Says that a beat is now; from the second tap on there is a tempo"),
+    _stage("tempo/resync", "trigger", False, "Says that a bar begins now"),
+    _stage("tempo/nudge/earlier", "trigger", False, "Moves the beat 15 ms earlier"),
+    _stage("tempo/nudge/later", "trigger", False, "Moves the beat 15 ms later"),
     _stage("panic", "trigger", False, "Puts every control back to its default at once"),
 )
 

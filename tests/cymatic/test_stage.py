@@ -284,10 +284,42 @@ def test_those_who_subscribe_are_told_how_the_show_is_doing(open_stage):
         def hear() -> bool:
             with contextlib.suppress(TimeoutError):
                 told.update([client.hear()])
-            return wanted <= set(told)
+            return wanted <= set(told) and told["/cymatic/status/loading"] == [0]
 
         go_on_until(stage, hear, "the status")
-        assert told["/cymatic/status/loading"] == [0]
         assert told["/cymatic/status/audio/rms"][0] < 0.0
     finally:
         client.close()
+
+
+def test_a_preset_waits_for_the_bar_and_the_newest_call_counts(open_stage, monkeypatch):
+    stage = open_stage("alpha")
+    waits = [30.0]
+    monkeypatch.setattr(stage._tempo, "wait_s", lambda now: waits[0])
+    for trigger in ("preset/next", "preset/next"):
+        stage.desk.set(trigger, True, "test")
+    stage.tick()
+    assert stage.preset == "alpha"
+    assert stage._called[1] == "gamma", "two steps on, though the first has not been taken"
+    stage.desk.set("preset/go", "beta", "test", fade_s=2.0)
+    stage.tick()
+    stage._called = (0.0, *stage._called[1:])  # its beat has come
+    stage.tick()
+    assert stage.preset == "beta"
+    assert stage._links.preset.get()[1]["fade_s"] == 2.0
+    assert stage._called is None
+    waits[0] = 0.0
+    stage.desk.set("preset/next", True, "test")
+    stage.tick()
+    assert stage.preset == "gamma"
+
+
+def test_a_tapped_tempo_reaches_the_engine(open_stage):
+    stage = open_stage("alpha")
+    for _ in range(2):
+        stage.desk.set("tempo/tap", True, "test")
+        stage.tick()
+        time.sleep(0.3)
+    clock = stage._links.controls.get()[1]["clock"]
+    assert 20.0 <= clock["bpm"] <= 240.0
+    assert clock["at"] <= time.perf_counter()

@@ -54,7 +54,8 @@ def test_every_control_of_the_registry_can_be_reached(window):
     assert set(window.toggles) == {control.name for control in REGISTRY if control.kind == "bool"}
     assert set(window.buttons) == {control.name for control in REGISTRY if control.kind == "trigger"}
     assert set(window.texts) == {control.name for control in REGISTRY if control.kind == "text"}
-    assert {control.name for control in REGISTRY if control.kind == "choice"} == {"preset/go"}, "the pads"
+    choices = {control.name for control in REGISTRY if control.kind == "choice"}
+    assert choices == {*window.choices, "preset/go"}, "which are the pads"
 
 
 def test_faders_show_what_the_desk_says(window, stage):
@@ -113,6 +114,16 @@ def test_words_reach_the_desk_when_they_are_finished(window, stage, qtbot):
     stage.desk.set("text", "sea", origin="osc")
     window.refresh()
     assert line.text() == "sea"
+
+
+def test_a_choice_is_made_and_shown(window, stage):
+    box = window.choices["quantise"]
+    assert [box.itemText(row) for row in range(box.count())] == ["off", "beat", "bar"]
+    box.textActivated.emit("bar")
+    assert stage.desk.get("quantise") == "bar"
+    stage.desk.set("quantise", 2, origin="osc")
+    window.refresh()
+    assert box.currentText() == "beat"
 
 
 def test_a_pad_calls_its_preset_and_lights_when_the_stage_plays_it(window, stage, qtbot):

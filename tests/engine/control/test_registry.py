@@ -27,6 +27,7 @@ PUBLISHED = {
     "latency/offset": (0.0, 500.0),
     "noise": (0.0, 3.0),
     "seed": (0.0, 999.0),
+    "tempo/bpm": (0.0, 240.0),
 }
 PUBLISHED_KINDS = {
     "blackout": "bool",
@@ -37,6 +38,11 @@ PUBLISHED_KINDS = {
     "preset/prev": "trigger",
     "panic": "trigger",
     "text": "text",
+    "quantise": "choice",
+    "tempo/tap": "trigger",
+    "tempo/resync": "trigger",
+    "tempo/nudge/earlier": "trigger",
+    "tempo/nudge/later": "trigger",
 }
 
 
@@ -64,7 +70,7 @@ def test_rows_are_fit_to_be_printed(control: Control):
 def test_what_must_work_while_the_engine_is_dead_belongs_to_the_stage():
     assert {c.name for c in REGISTRY if c.scope == "stage"} == {
         "master", "blackout", "freeze", "testcard", "fade", "preset/go", "preset/next", "preset/prev", "panic",
-        "text",
+        "text", "quantise", "tempo/bpm", "tempo/tap", "tempo/resync", "tempo/nudge/earlier", "tempo/nudge/later",
     }  # fmt: skip
 
 

@@ -1,0 +1,93 @@
+"""The beat of a show: taps, the fader, corrections, what the engine hears, and presets that wait for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from cymatic.tempo import NUDGE_S, Tempo
+from engine.control.desk import Desk
+
+NOT_YET = {"state": "loading"}
+
+
+def heard(count: float, bpm: float, at: float) -> dict:
+    return {"beat": {"count": count, "bpm": bpm, "confidence": 0.9, "at": at}}
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def tempo(desk: Desk) -> Tempo:
+    return Tempo(desk)
+
+
+def tap(tempo: Tempo, *times: float) -> None:
+    for at in times:
+        assert tempo.obey("tempo/tap", at)
+
+
+def test_without_any_beat_nothing_is_told_and_nothing_waits(tempo: Tempo, desk: Desk):
+    desk.set("quantise", "bar", "test")
+    tempo.follow(NOT_YET, 0.0)
+    assert tempo.for_engine(0.0) is None
+    assert tempo.wait_s(0.0) == 0.0
+    assert tempo.brief(0.0) == {"beat": 0, "bpm": 0.0, "clock": ""}
+    assert not tempo.obey("preset/next", 0.0)
+
+
+def test_taps_make_a_tempo_that_stands_on_the_desk(tempo: Tempo, desk: Desk):
+    tap(tempo, 10.0, 10.5, 11.0)
+    tempo.follow(NOT_YET, 11.0)
+    assert desk.get("tempo/bpm") == pytest.approx(120.0)
+    told = tempo.for_engine(11.25)
+    assert told["bpm"] == pytest.approx(120.0)
+    assert told["count"] % 1.0 == pytest.approx(0.5)
+    assert tempo.for_engine(99.0) is told, "the engine counts on by itself"
+    assert tempo.brief(11.25) == {"beat": 3, "bpm": 120.0, "clock": "tap"}
+
+
+def test_the_fader_sets_a_tempo_and_at_zero_lets_go(tempo: Tempo, desk: Desk):
+    tempo.follow(heard(3.0, 100.0, 5.0), 5.0)
+    desk.set("tempo/bpm", 90, "test")
+    tempo.follow(NOT_YET, 5.0)
+    assert tempo.brief(5.0)["clock"] == "tap"
+    assert tempo.for_engine(5.0)["bpm"] == 90.0
+    desk.set("panic", 1, "test")
+    tempo.follow(heard(3.0, 100.0, 5.0), 5.0)
+    assert tempo.brief(5.0)["clock"] == "heard"
+
+
+def test_what_is_heard_needs_no_telling_until_it_is_corrected(tempo: Tempo):
+    tempo.follow(heard(8.5, 120.0, 20.0), 20.1)
+    assert tempo.for_engine(20.1) is None
+    tempo.obey("tempo/resync", 20.1)
+    assert tempo.for_engine(20.1)["count"] % 4 == pytest.approx(0.0)
+    tempo.obey("tempo/nudge/earlier", 20.1)
+    assert tempo.for_engine(20.1)["count"] % 4 == pytest.approx(2 * NUDGE_S)
+    tempo.obey("tempo/nudge/later", 20.1)
+    assert tempo.for_engine(20.1)["count"] % 4 == pytest.approx(0.0, abs=0.011)
+
+
+def test_midi_clock_counts_before_taps(tempo: Tempo):
+    tap(tempo, 10.0, 10.5)
+    for pulse in range(96):
+        tempo.midi_clock.pulse(10.0 + pulse * 60.0 / 140.0 / 24)
+    now = 10.0 + 95 * 60.0 / 140.0 / 24
+    assert tempo.brief(now)["clock"] == "MIDI clock"
+    assert tempo.brief(now)["bpm"] == pytest.approx(140.0)
+
+
+@pytest.mark.parametrize(("quantise", "waits"), [("off", 0.0), ("beat", 0.3), ("bar", 1.3)])
+def test_a_preset_waits_for_its_beat_or_bar(tempo: Tempo, desk: Desk, quantise: str, waits: float):
+    desk.set("quantise", quantise, "test")
+    tap(tempo, 10.0, 10.5)
+    assert tempo.wait_s(10.7) == pytest.approx(waits)
+
+
+def test_panic_puts_quantise_back(desk: Desk):
+    desk.set("quantise", "bar", "test")
+    desk.set("panic", 1, "test")
+    assert desk.get("quantise") == "off"

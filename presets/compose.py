@@ -19,7 +19,7 @@ _GRAPHS = {"text": "text", "sound": "encoder", "image": "image"}
 def compose(
     preset: Preset, bundle: Bundle, serial: int, fade_s: float | None = None, encode: TextEncoder | None = None
 ) -> dict[str, Any]:
-    """`{"serial", "name", "base", "offset", "fade_s"}` for the engine, plain JSON values.
+    """`{"serial", "name", "base", "offset", "maps", "fade_s"}` for the engine, plain JSON values.
 
     `offset` = Σ weightᵢ·offsetᵢ, `[L][D]`, or None without anchors. `fade_s` None takes the preset's own time.
     Words embedded by another bundle's text graph are embedded again by `encode`. Raises `PresetError`, one line, if
@@ -40,6 +40,7 @@ def compose(
         "name": preset.name,
         "base": preset.base.model_dump(mode="json"),
         "offset": None if offset is None else offset.tolist(),
+        "maps": [map.model_dump(mode="json") for map in preset.maps],
         "fade_s": preset.fade_s if fade_s is None else fade_s,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import groupby
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,8 +12,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from engine.control.registry import MAX_FADE_S, TEXT_LIMIT, find
 from engine.errors import ControlError
+from engine.reactivity import Feature, mappable
 
+SCHEMA: Final = 2
+"""Of the files that this version writes; `presets.migrations` reads the older ones."""
 MAX_ANCHORS = 8
+MAX_MAPS = 16
 MAX_LAYERS = 32
 MAX_DIM = 1024
 DIGITS = 5  # significant digits of a stored latent: far below what the eye can tell, half the file
@@ -94,18 +98,39 @@ class Anchor(_Model):
     bundle: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Preset(_Model):
-    """A place to begin from, what pulls at it, and how the controls of the picture's look stand.
+class SoundMap(_Model):
+    """A feature of the sound that moves a control of the look: `engine.reactivity.Map`, as a file holds it."""
 
-    Controls that are not named stay where the performer has them. `fade_s`: seconds of the crossfade to this preset; a
+    feature: Feature
+    control: str
+    amount: Annotated[float, Field(ge=-1.0, le=1.0)]
+    attack_s: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    release_s: Annotated[float, Field(ge=0.0, le=30.0)] = 0.2
+    curve: Annotated[float, Field(ge=0.1, le=10.0)] = 1.0
+
+    @field_validator("control")
+    @classmethod
+    def _control_exists(cls, name: str) -> str:
+        if name not in mappable():
+            raise ValueError(f"sound cannot move {name[:60]!r}; it can move {', '.join(mappable())}")
+        return name
+
+
+class Preset(_Model):
+    """A place to begin from, what pulls at it, how the controls of the picture's look stand, and how sound moves them.
+
+    Controls that are not named stay where the performer has them. `bank`: whose pads it is on, "" for those without a
+    bank. `fade_s`: seconds of the crossfade to this preset; a
     file that does not state it (`"fade_s" not in model_fields_set`) leaves the time to the control `fade`.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA
     name: Name
     description: Line = ""
+    bank: Annotated[Line, Field(max_length=32)] = ""
     base: Base
     controls: dict[str, float] = Field(default_factory=dict)
+    maps: Annotated[tuple[SoundMap, ...], Field(max_length=MAX_MAPS)] = ()
     fade_s: Annotated[float, Field(ge=0.0, le=MAX_FADE_S)] = 3.0
     anchors: Annotated[tuple[Anchor, ...], Field(max_length=MAX_ANCHORS)] = ()
 

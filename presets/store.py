@@ -1,12 +1,15 @@
 """Presets as files: one JSON a preset, found by name in a few folders; a crash while saving leaves the old or the new.
 
-A preset's file is `NAME.json`; beside it `NAME.json.bak` keeps the last good one that a save has replaced.
+A preset's file is `NAME.json`; beside it `NAME.json.bak` keeps the last good one that a save has replaced, and
+`NAME.json.v1.bak` the one that a save has brought from schema 1 to a newer one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +17,13 @@ from pydantic import ValidationError
 
 from engine.errors import PresetError
 from engine.files import replace_file
-from presets.schema import NAME_RULE, Preset, describe, is_name
+from presets.migrations import migrate, version
+from presets.schema import NAME_RULE, SCHEMA, Preset, describe, is_name
 
 SHIPPED = Path(__file__).parent / "library"
 MAX_BYTES = 8 << 20
 _SUFFIX = ".json"
+_STALE_S = 3600.0
 
 
 def user_folder() -> Path:
@@ -72,17 +77,41 @@ class PresetStore:
         if not is_name(preset.name):  # a copy made without validation could hold anything
             raise PresetError(f"cannot save preset {preset.name[:60]!r}: {NAME_RULE}")
         path = self._folders[-1] / (preset.name + _SUFFIX)
-        data = _to_json(preset)
+        data = to_json(preset)
         if len(data) > MAX_BYTES:
             raise PresetError(f"cannot save preset {preset.name!r}: {len(data) >> 20} MiB is too large")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if backup and path.exists() and _problem(path) is None:
-                replace_file(path.with_name(path.name + ".bak"), path.read_bytes())
+                old = path.read_bytes()
+                written = version(old) or SCHEMA
+                suffix = ".bak" if written == SCHEMA else f".v{written}.bak"
+                replace_file(path.with_name(path.name + suffix), old)
             replace_file(path, data)
+            _sweep(path)
         except OSError as error:
             raise PresetError(f"cannot save preset {preset.name!r} to {path}: {error.strerror or error}") from error
         return path
+
+
+def parse_preset(data: bytes, where: str) -> Preset:
+    """A preset from the bytes of its file, of this schema or an older one. Raises `PresetError`, one line that begins
+    with `where` and names the key."""
+    if len(data) > MAX_BYTES:
+        raise PresetError(f"{where} is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        return Preset.model_validate_json(data)
+    except ValidationError as error:
+        refused = error
+    try:
+        migrated = migrate(data)
+        if migrated is not data:
+            return Preset.model_validate_json(migrated)
+    except PresetError as error:
+        raise PresetError(f"{where} cannot be used: {error}") from None
+    except ValidationError as error:
+        refused = error
+    raise PresetError(f"{where} cannot be used: {describe(refused)}") from None
 
 
 def read_preset(path: Path) -> Preset:
@@ -90,24 +119,31 @@ def read_preset(path: Path) -> Preset:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise PresetError(f"preset {path} is larger than {MAX_BYTES >> 20} MiB")
-        preset = Preset.model_validate_json(data)
     except OSError as error:
         raise PresetError(f"preset {path} cannot be read: {error.strerror or error}") from None
-    except ValidationError as error:
-        raise PresetError(f"preset {path} cannot be used: {describe(error)}{_rescue(path)}") from None
+    try:
+        preset = parse_preset(data, f"preset {path}")
+    except PresetError as error:
+        raise PresetError(f"{error}{_rescue(path)}") from None
     if path.name != preset.name + _SUFFIX:
         raise PresetError(f"preset {path} calls itself {preset.name!r}: file and name must agree")
     return preset
 
 
-def _to_json(preset: Preset) -> bytes:
+def to_json(preset: Preset) -> bytes:
     """One line a field: what a person edits can be read, what only a machine reads does not fill a thousand lines."""
     unstated = {"fade_s"} - preset.model_fields_set  # left to the performer's own fade time
     fields = preset.model_dump(mode="json", exclude=unstated).items()
     lines = (f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields)
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _sweep(path: Path) -> None:
+    """Remove what saves have left that were killed in the middle."""
+    for stale in path.parent.glob(f".{path.name}*-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - stale.stat().st_mtime > _STALE_S:
+                stale.unlink()
 
 
 def _problem(path: Path) -> str | None:

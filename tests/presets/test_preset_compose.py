@@ -126,7 +126,7 @@ def test_a_recipe_that_cannot_be(recipe: Recipe, words: str):
 
 def test_without_anchors_there_is_no_offset():
     told = compose(preset(), bundle(), serial=3)
-    assert told == {"serial": 3, "name": "ember", "base": {"seed": 5}, "offset": None, "fade_s": 4.0}
+    assert told == {"serial": 3, "name": "ember", "base": {"seed": 5}, "offset": None, "maps": [], "fade_s": 4.0}
 
 
 def test_the_offset_is_the_weighted_sum():

@@ -10,14 +10,27 @@ import pytest
 from pydantic import ValidationError
 
 from engine.control.registry import CONTROLS
-from presets.schema import MAX_ANCHORS, MAX_DIM, MAX_LAYERS, Preset, as_array, describe, is_name, latent, numbers
+from presets.schema import (
+    MAX_ANCHORS,
+    MAX_DIM,
+    MAX_LAYERS,
+    MAX_MAPS,
+    Preset,
+    as_array,
+    describe,
+    is_name,
+    latent,
+    numbers,
+)
 
 GOOD = {
-    "schema_version": 1,
+    "schema_version": 2,
     "name": "ember",
+    "bank": "nights",
     "description": "A campfire",
     "base": {"seed": 7},
     "controls": {"speed": 2.0, "sound/gain": -6},
+    "maps": [{"feature": "bass", "control": "gain/fine", "amount": 0.5, "attack_s": 0.01}],
     "fade_s": 4,
     "anchors": [
         {
@@ -60,7 +73,7 @@ def test_a_base_may_be_a_latent():
     [
         ("colour", "red", "unknown key 'colour'"),
         ("anchors.0.wieght", 1.0, "unknown key 'anchors.0.wieght'"),
-        ("schema_version", 2, "schema_version"),
+        ("schema_version", 3, "schema_version"),
         ("name", "../ember", "lower-case"),
         ("name", "Ember", "lower-case"),
         ("description", "two\nlines", "one line"),
@@ -87,6 +100,14 @@ def test_a_base_may_be_a_latent():
         ("controls", {"spede": 1.0}, "no control is called 'spede'"),
         ("controls", {"speed": 9.0}, "speed: 9 is not between 0 and 4"),
         ("controls", {"speed": float("nan")}, "finite"),
+        ("bank", "x" * 33, "at most 32"),
+        ("maps.0.feature", "smell", "'level', 'bass'"),
+        ("maps.0.control", "master", "sound cannot move 'master'"),
+        ("maps.0.control", "sound/gain", "sound cannot move 'sound/gain'"),
+        ("maps.0.amount", 2.0, "less than or equal to 1"),
+        ("maps.0.curve", 0.0, "greater than or equal to 0.1"),
+        ("maps.0.release", 1.0, "unknown key 'maps.0.release'"),
+        ("maps", [GOOD["maps"][0]] * (MAX_MAPS + 1), "at most 16"),
         ("fade_s", -1.0, "greater than or equal to 0"),
         ("fade_s", 1e9, "less than or equal to 600"),
     ],

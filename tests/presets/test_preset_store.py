@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,8 @@ from hypothesis import strategies as st
 
 from engine.errors import PresetError
 from presets import store as store_module
-from presets.schema import Preset, Seed
+from presets.migrations import STEPS
+from presets.schema import SCHEMA, Preset, Seed
 from presets.store import MAX_BYTES, SHIPPED, PresetStore, read_preset, user_folder
 
 
@@ -186,3 +191,90 @@ def test_any_value_anywhere_gives_a_preset_or_one_line(tmp_path_factory, key: st
         assert Preset.model_validate_json(loaded.model_dump_json()) == loaded
     else:
         assert "\n" not in problem
+
+
+# ---- Older files, and saves that are killed
+
+
+def old_file(folder: Path, name: str = "ember") -> Path:
+    path = folder / f"{name}.json"
+    folder.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"schema_version": 1, "name": name, "base": {"seed": 3}, "controls": {"speed": 2.0}}))
+    return path
+
+
+def test_an_older_file_is_read_and_only_a_save_rewrites_it(tmp_path: Path):
+    path = old_file(tmp_path)
+    before, store = path.read_bytes(), PresetStore([tmp_path])
+    loaded = store.load("ember")
+    assert (loaded.schema_version, loaded.base, loaded.controls) == (SCHEMA, Seed(seed=3), {"speed": 2.0})
+    assert path.read_bytes() == before
+    store.save(loaded)
+    assert json.loads(path.read_bytes())["schema_version"] == SCHEMA
+    assert (tmp_path / "ember.json.v1.bak").read_bytes() == before
+    store.save(loaded)
+    assert (tmp_path / "ember.json.v1.bak").read_bytes() == before
+    assert store.load("ember") == loaded
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"schema_version": 3}, "a newer cymatic (schema 3, this one reads up to 2)"),
+        ({"schema_version": 1, "colour": "red"}, "unknown key 'colour'"),
+        ({"schema_version": 0}, "schema_version"),
+        ({"schema_version": -7}, "schema_version"),
+        ({"schema_version": True}, "schema_version"),
+        ({"schema_version": "1"}, "schema_version"),
+    ],
+)
+def test_a_file_of_an_unknown_version_or_with_unknown_keys_is_refused(tmp_path: Path, fields: dict, words: str):
+    path = tmp_path / "ember.json"
+    path.write_text(json.dumps({"name": "ember", "base": {"seed": 3}} | fields))
+    with pytest.raises(PresetError) as refused:
+        read_preset(path)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_every_step_leads_to_the_next_version():
+    assert sorted(STEPS) == list(range(1, SCHEMA))
+
+
+SAVES = """
+import sys
+from pathlib import Path
+from presets.schema import Preset, Seed
+from presets.store import PresetStore
+store = PresetStore([Path(sys.argv[1])])
+print("ready", flush=True)
+for round in range(1, 10_000):
+    for number in range(500):
+        store.save(Preset(name=f"p{number}", base=Seed(seed=round), description="x" * 150))
+"""
+
+
+def test_a_kill_in_the_middle_of_500_saves_leaves_every_file_whole(tmp_path: Path):
+    """The file under every name is the old or the new one; what the killed save was writing is swept up one day."""
+    root = Path(__file__).parents[2]
+    killed = 0
+    for kill in range(4):
+        process = subprocess.Popen([sys.executable, "-c", SAVES, str(tmp_path)], cwd=root, stdout=subprocess.PIPE)
+        with process:
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(0.3 + 0.13 * kill)
+            process.kill()
+        killed += process.returncode == -signal.SIGKILL
+        checked = PresetStore([tmp_path]).check()
+        assert [problem for _, problem in checked if problem] == []
+    assert killed == 4
+    assert len(checked) > 20
+    for path in tmp_path.glob("*.bak"):
+        Preset.model_validate_json(path.read_bytes())
+    litter = [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    for path in litter:
+        os.utime(path, (0, 0))
+    for number in range(500):
+        if (tmp_path / f"p{number}.json").exists():
+            PresetStore([tmp_path]).save(preset(f"p{number}"))
+    assert [path for path in litter if path.exists() and (tmp_path / path.name[1:].rsplit("-", 1)[0]).exists()] == []

@@ -19,6 +19,9 @@ COMMANDS = {
     "presets": "list, show, check and make presets",
     "train": "train a bundle, every stage from world to export",
     "evaluate": "measure a bundle with independent judges",
+    "export": "convert a bundle for other runtimes and precisions",
+    "bench": "measure every runtime on a bundle",
+    "import": "make a bundle of a StyleGAN2 or StyleGAN3 checkpoint",
     "doctor": "say what is here, what is missing and how to install it",
     "world": "look at the synthetic landscape world",
 }

@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.audio.mel import MelAnalyser
 from engine.audio.sources import DEMO
-from engine.bundle import GRAPHS, GROUPS, Bundle
+from engine.bundle import GROUPS, Bundle
 from engine.runtime import Session, Tensors, open_graph
 from engine.runtime.choose import random_feeds
 
@@ -38,7 +39,7 @@ class Difference:
 
 
 class Reference:
-    """The bundle's five graphs, opened, and what to feed them. `name` says what computes them."""
+    """The bundle's graphs, opened, and what to feed them. `name` says what computes them."""
 
     def __init__(self, bundle: Bundle, sessions: Mapping[str, Session], name: str) -> None:
         self.bundle, self.name = bundle, name
@@ -46,8 +47,13 @@ class Reference:
         rng = np.random.default_rng(0)
         self._trained = list(_trained_feeds(bundle, sessions, rng))
         self._random = {
-            graph: [random_feeds(sessions[graph].inputs, rng) for _ in range(RANDOM_FEEDS)] for graph in GRAPHS
+            graph: [random_feeds(session.inputs, rng) for _ in range(RANDOM_FEEDS)]
+            for graph, session in sessions.items()
         }
+
+    def feeds(self, graph: str) -> Tensors:
+        """What the graph meets on stage."""
+        return self._trained[0][graph]
 
     def compare(self, graph: str, candidate: Session) -> dict[str, Difference]:
         """`candidate` against the reference, on random and on trained inputs."""
@@ -84,19 +90,22 @@ def open_reference(bundle: Bundle, threads: int | None = None) -> Iterator[Refer
     """The reference of a bundle: eager torch if torch is installed, else ONNX Runtime."""
     with contextlib.ExitStack() as opened:
         sessions: dict[str, Session] = {}
-        eager = importlib.util.find_spec("torch") is not None
-        for graph in GRAPHS:
-            session = open_eager(bundle, graph) if eager else open_graph(bundle, graph, "onnxruntime", threads=threads)
+        eager = all(importlib.util.find_spec(name) for name in ("torch", "onnx"))
+        for graph in bundle.manifest.graphs:
+            if eager:
+                session = open_eager(bundle.graph_path(graph))
+            else:
+                session = open_graph(bundle, graph, "onnxruntime", threads=threads)
             opened.callback(session.close)
             sessions[graph] = session
         yield Reference(bundle, sessions, "eager torch, f32" if eager else "ONNX Runtime, f32")
 
 
-def open_eager(bundle: Bundle, graph: str) -> Session:
-    """A graph in eager torch on the CPU; `torch.set_num_threads` says on how many cores."""
+def open_eager(path: Path) -> Session:
+    """A graph file in eager torch on the CPU; `torch.set_num_threads` says on how many cores."""
     from engine.runtime.torch_cuda import TorchSession
 
-    return TorchSession(bundle.graph_path(graph), "f32", "cpu")
+    return TorchSession(path, "f32", "cpu")
 
 
 def worst(found: Mapping[str, Difference]) -> float:
@@ -120,7 +129,9 @@ def _trained_feeds(
     sound, rate = soundfile.read(DEMO, dtype="float32", always_2d=True)
     analyser = MelAnalyser(rate, manifest.mel)
     tiles = {
-        name: np.pad(tensors[name], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis] for name in ("fields", "detail")
+        name: np.pad(tensors[name], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
+        for name in ("fields", "detail")
+        if name in tensors
     }
     for number, part in enumerate(np.array_split(sound.mean(1), TRAINED_FEEDS)):
         analyser.push(part)
@@ -132,9 +143,10 @@ def _trained_feeds(
         step |= {f"h_{group}": np.zeros((1, manifest.hidden), np.float32) for group in GROUPS}
         for _ in range(STEPS):
             after = sessions["recurrent"].run(step)
-            step = step | {"w": after["w_next"].copy()}
-            step |= {f"h_{group}": after[f"h_{group}_next"].copy() for group in GROUPS}
+            step = step | {name.removesuffix("_next"): value.copy() for name, value in after.items()}
         feeds["recurrent"] = step
-        feeds["text"] = {"tokens": manifest.text.tokens(manifest.scenes[number % len(manifest.scenes)])}
+        if manifest.text is not None:
+            words = manifest.text.words
+            feeds["text"] = {"tokens": manifest.text.tokens(" ".join(words[number::TRAINED_FEEDS]))}
         feeds["generator"] = random_feeds(sessions["generator"].inputs, rng) | tiles | {"w_plus": step["w"]}
         yield feeds

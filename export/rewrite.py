@@ -90,7 +90,7 @@ class _HalfWriter:
         self._half, self._emulated = half, emulated
         self._constants = _Constants(model)
         self._producers = {output: node for node in model.graph.node for output in node.output}
-        self._shapes = _shapes(model)
+        self._shapes = shapes(model)
         self._maxima: dict[str, tuple[str, str]] = {}
 
     def convolution(self, node: NodeProto) -> None:
@@ -215,7 +215,8 @@ def _one_node(node: NodeProto, opsets: list[onnx.OperatorSetIdProto]) -> ModelPr
     return helper.make_model(helper.make_graph([node], "one", unknown, outputs), opset_imports=opsets)
 
 
-def _shapes(model: ModelProto) -> dict[str, list[int]]:
+def shapes(model: ModelProto) -> dict[str, list[int]]:
+    """Shapes of everything in a graph, by name."""
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     values = [*graph.value_info, *graph.input, *graph.output]
     found = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}

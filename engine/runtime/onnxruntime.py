@@ -39,9 +39,11 @@ def providers() -> list[str]:
 
 
 class OnnxRuntimeSession:
-    """A loaded graph. `runtime`: one of `PROVIDERS`. See `engine.runtime.session.Session`."""
+    """A loaded graph. `runtime`: one of `PROVIDERS`; `spin`, as ONNX Runtime does by itself. See `Session`."""
 
-    def __init__(self, path: Path, precision: Precision, threads: int, runtime: Runtime = "onnxruntime") -> None:
+    def __init__(
+        self, path: Path, precision: Precision, threads: int, runtime: Runtime = "onnxruntime", spin: bool = False
+    ) -> None:
         if precision != "f32":
             raise RuntimeUnavailable(f"ONNX Runtime computes in f32 or as the graph says, not in {precision}")
         self.runtime: Runtime = runtime
@@ -53,7 +55,7 @@ class OnnxRuntimeSession:
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = _ONLY_FATAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.enable_mem_pattern = runtime != "onnxruntime-directml"  # which does not do with it
         chosen: dict[str, Any] = {"providers": list(dict.fromkeys([provider, "CPUExecutionProvider"]))}
         if runtime == "onnxruntime-tensorrt-rtx":

@@ -7,6 +7,7 @@ Clip i is always the same clip, and `SPLITS` says which clips are for what. Wind
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
 
+from engine.audio.mel import CLIP as LOUDEST
 from engine.audio.mel import MelConfig, mel_windows
 from training import distributed
 from training.device import pick
@@ -157,3 +159,21 @@ def spec_augment(mels: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
         row[:, :, int(t0 * (columns - width)) :][:, :, :width] = mean
         row += 0.2 * (gain - 0.5)
     return mels
+
+
+def other_microphone(mels: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
+    """What another microphone would have heard of each clip, on `mels [B, 1, bands, columns]`, a copy.
+
+    One generator a clip, whose moments follow each other: all of them get one gain, one tilt and one ripple over the
+    bands, so that how loudness and colour move within the clip stays as it was. Silence stays silent.
+    """
+    per_clip, bands = len(mels) // len(draws), mels.shape[2]
+    across = torch.linspace(-1.0, 1.0, bands)
+    curves = []
+    for generator in draws:
+        gain, tilt, ripple = (2 * torch.rand(3, generator=generator) - 1) * torch.tensor([0.25, 0.2, 0.12])
+        period, phase = torch.rand(2, generator=generator)
+        curve = gain + tilt * across + ripple * torch.cos(math.tau * (phase + (0.5 + 1.5 * period) * across))
+        curves += [curve] * per_clip
+    audible = ((mels + LOUDEST) * 2.0).clamp(0.0, 1.0)
+    return (mels + audible * torch.stack(curves)[:, None, :, None]).clamp(-LOUDEST, LOUDEST)

@@ -30,6 +30,7 @@ from training.clips import (
     WINDOWS,
     SoundWindows,
     label_tokens,
+    other_microphone,
     tokens_for,
     windows_of,
 )
@@ -170,7 +171,7 @@ def train(run: Run, scale: Scale, generator: Generator, joint: JointEmbedding, *
         draws = [generator for generator in pairs for _ in range(2)]
         mels, vectors, scenes = windows.batch(rows)
         base = calm(draws)
-        target, tokens = heard(base, vectors), tokens_for(vectors, draws)
+        mels, target, tokens = other_microphone(mels, pairs), heard(base, vectors), tokens_for(vectors, draws)
         labels = label_tokens(scenes, draws)
         mels, vectors, base, target, tokens, labels = (
             x.to(device) for x in (mels, vectors, base, target, tokens, labels)

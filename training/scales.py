@@ -77,9 +77,9 @@ _SCALES = (
         ),
         settled=2,
         adversarial_steps=0,
-        embedding_clips=2_500,
+        embedding_clips=5_000,
         embedding_steps=2_000,
-        inversion_steps=2_700,
+        inversion_steps=3_000,
         recurrent_steps=160,
     ),
     Scale(
@@ -104,9 +104,9 @@ _SCALES = (
         ),
         settled=2,
         adversarial_steps=0,
-        embedding_clips=2_500,
+        embedding_clips=5_000,
         embedding_steps=2_000,
-        inversion_steps=2_700,
+        inversion_steps=3_000,
         recurrent_steps=160,
     ),
 )

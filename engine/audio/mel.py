@@ -43,7 +43,7 @@ class MelConfig(BaseModel):
     f_max: float = Field(default=16_000.0, gt=0)
     floor_db: float = Field(default=-90.0, ge=-200, le=0)
     level_floor_db: float = -55.0
-    level_rise_s: float = Field(default=0.5, gt=0)
+    level_rise_s: float = Field(default=4.0, gt=0)
     level_fall_s: float = Field(default=8.0, gt=0)
     span_db: float = Field(default=40.0, gt=0)
 
@@ -138,12 +138,17 @@ def mel_bank(sample_rate: int, config: MelConfig) -> MelBank:
 
 
 class _RunningLevel:
-    """The level (dB of the loudest band) that columns are measured against: quick to rise, slow to fall."""
+    """The level (dB of the loudest band) that columns are measured against: how loud it has been of late.
+
+    It takes seconds to rise and longer to fall, so that a swell is seen as a swell, and yet nobody need set the
+    microphone. Of a sound that begins it is the mean at first, or every show would begin with seconds of overload.
+    """
 
     def __init__(self, config: MelConfig) -> None:
         self._config = config
         self._rise = 1 - exp(-config.hop_s / config.level_rise_s)
         self._fall = 1 - exp(-config.hop_s / config.level_fall_s)
+        self._heard = 0  # columns since it lay at its floor
         self.level = config.level_floor_db
 
     def normalise(self, decibels: Float32) -> Float32:
@@ -151,8 +156,9 @@ class _RunningLevel:
         levels = np.empty(len(decibels), np.float32)
         level, floor = self.level, self._config.level_floor_db
         for i, loudest in enumerate(decibels.max(axis=1).tolist()):
-            level += (self._rise if loudest > level else self._fall) * (loudest - level)
-            level = max(level, floor)
+            self._heard = self._heard + 1 if max(level, loudest) > floor else 0
+            rate = max(self._rise if loudest > level else self._fall, 1 / max(self._heard, 1))
+            level = max(level + rate * (loudest - level), floor)
             levels[i] = level
         self.level = level
         columns: Float32 = np.clip((decibels - levels[:, None]) / np.float32(self._config.span_db), -CLIP, CLIP)

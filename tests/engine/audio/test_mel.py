@@ -145,17 +145,37 @@ def test_the_newest_column_is_last_and_old_sound_leaves() -> None:
     assert (analyser.window() == np.float32(CONFIG.silence)).all()
 
 
-def test_the_running_level_rises_in_half_a_second_and_falls_in_eight() -> None:
+def test_the_running_level_of_a_sound_that_begins_is_its_mean() -> None:
     analyser = MelAnalyser(16_000)
-    start, tone = analyser.level_db, sine(centres()[60], 5, 16_000)
-    analyser.push(tone[:8_400])  # half a second and the first window
-    assert (analyser.level_db - start) / (0 - start) == pytest.approx(1 - np.exp(-1), abs=0.02)
-    analyser.push(tone[8_400:])
-    assert analyser.level_db == pytest.approx(0, abs=0.2)
+    tone = sine(centres()[60], 3, 16_000)
+    analyser.push(tone[:1_600])
+    assert analyser.level_db == pytest.approx(0, abs=0.5)
+    analyser.push(0.01 * tone[:1_200])  # some columns more, 40 dB softer
+    heard = analyser.columns_seen
+    assert -40 < analyser.level_db < -40 * 5 / heard
+
+
+def test_the_running_level_rises_in_four_seconds_and_falls_in_eight() -> None:
+    analyser = MelAnalyser(16_000)
+    tone = sine(centres()[60], 20, 16_000)
+    analyser.push(0.01 * tone)
+    assert analyser.level_db == pytest.approx(-40, abs=0.2)
+    analyser.push(tone[: 16_000 * 4])
+    assert analyser.level_db == pytest.approx(-40 * np.exp(-1), abs=0.5)
+    analyser.push(tone)
+    assert analyser.level_db == pytest.approx(0, abs=0.4)
     analyser.push(np.zeros(16_000 * 2, np.float32))
-    assert analyser.level_db == pytest.approx(CONFIG.floor_db * (1 - np.exp(-2 / 8)), abs=0.5)
+    assert analyser.level_db == pytest.approx(CONFIG.floor_db * (1 - np.exp(-2 / 8)), abs=0.7)
     analyser.push(np.zeros(16_000 * 10, np.float32))
     assert analyser.level_db == CONFIG.level_floor_db
+
+
+def test_a_swell_of_ten_decibels_is_still_seen_after_a_second() -> None:
+    """The level must not follow so fast that only the first moment of a crescendo shows."""
+    rain = 0.05 * np.random.default_rng(6).standard_normal(16_000 * 12).astype(np.float32)
+    rain[16_000 * 10 :] *= 10 ** (10 / 20)
+    before, after = mel_windows(rain, 16_000, [10.0, 11.0])[:, 0, centres() < 7500, -10:].mean((1, 2))
+    assert after - before > 0.7 * 10 / CONFIG.span_db
 
 
 def test_loud_and_soft_look_alike_once_the_level_has_settled() -> None:

@@ -69,6 +69,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     steer.add_argument("--oscquery-port", type=int, metavar="N", help="default: the port after --osc-port")
     steer.add_argument("--advertise", action="store_true", help="tell the network by zeroconf where OSC is heard")
+    steer.add_argument(
+        "--midi", nargs="?", const="", metavar="NAME", help="listen to the MIDI controller with this in its name"
+    )
     steer.add_argument("--link", action="store_true", help="follow the Ableton Link session (extra `link`)")
     end = parser.add_argument_group("what stays of it")
     end.add_argument("--seconds", type=seconds, metavar="N", help="end by itself so long after the first picture")
@@ -100,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
         oscquery_port=args.oscquery_port,
         advertise=args.advertise,
         link=args.link,
+        midi=args.midi,
         say=_say,
     )
     try:

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import platformdirs
 
 from cymatic.tempo import Tempo
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
+from engine.control.midi import Midi, open_midi
 from engine.control.osc import DEFAULT_PORT, OscServer
 from engine.control.oscquery import Advertisement, OscQuery
 from engine.errors import ControlError, CymaticError
@@ -73,6 +75,7 @@ class Stage:
         oscquery_port: int | None = None,
         advertise: bool = False,
         link: bool = False,
+        midi: str | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.bundle = bundle
@@ -96,6 +99,7 @@ class Stage:
         self._words = ""
         self._briefed_at = 0.0
         self._tempo = Tempo(self.desk, link)
+        self._midi_name, self._midi = midi, Midi(self.desk)  # until a controller is opened nothing plays on this one
         self._called: tuple[float, str, float | None] | None = None
         """When to go to which preset in how many seconds, while one waits for its beat."""
         self._controls: dict[str, Any] = {}
@@ -129,6 +133,9 @@ class Stage:
 
     def start(self) -> None:
         """Opens the OSC port and starts the engine. `ControlError` when the port cannot be had."""
+        if self._midi_name is not None:
+            path = platformdirs.user_data_path("cymatic", appauthor=False) / "midi.json"
+            self._midi = open_midi(self._midi_name, self.desk, path, self._tempo.midi_clock, self.tell)
         self._osc.start()
         self._answer_queries()
         self._send_controls()
@@ -143,6 +150,7 @@ class Stage:
     def stop(self) -> None:
         """Ends the engine and OSC and frees the shared memory; within two seconds. Safe to call twice."""
         self._osc.stop()
+        self._midi.stop()
         self._tempo.stop()
         self._supervisor.stop()
         for told in (self._advertisement, self._query):
@@ -169,6 +177,7 @@ class Stage:
             self._obey(trigger, now)
             self._go_when_due(now)
         self._go_when_due(now)
+        self._midi.tick()
         self._follow_words()
         self._tempo.follow(self.status, now)
         self._send_controls()
@@ -280,6 +289,10 @@ class Stage:
             self._query = query
 
     def _obey(self, trigger: Trigger, now: float) -> None:
+        if trigger.name.startswith("midi/"):
+            self._learn(trigger.name)
+            return
+        self._midi.touched(trigger)
         if trigger.name == "panic":
             self.tell("panic: every control is at its default")
         elif trigger.name.startswith("preset/"):
@@ -290,6 +303,14 @@ class Stage:
                 self._called = (now + self._tempo.wait_s(now), name, trigger.fade_s)
         else:
             self._tempo.obey(trigger.name, now)
+
+    def _learn(self, trigger: str) -> None:
+        if not self._midi.ports:
+            self.tell("no MIDI controller is open: begin the show with --midi")
+        elif trigger == "midi/learn":
+            self._midi.learn()
+        else:
+            self._midi.forget()
 
     def _wanted(self, trigger: Trigger) -> str | None:
         """The preset that is called: by name, or the neighbour of the one that plays or waits to."""

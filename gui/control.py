@@ -38,7 +38,8 @@ REFRESH_MS = 33
 QUIET_AFTER_S = 2.0
 """A pause between two hits is no fault: only a longer one is called too quiet."""
 
-PAD_COLUMNS = 4
+PAD_COLUMNS = MOMENT_COLUMNS = 4
+LINE_WIDTH = 460
 
 
 class ControlWindow(QWidget):
@@ -131,7 +132,8 @@ class ControlWindow(QWidget):
         return panel
 
     def _presets(self) -> QFrame:
-        panel, layout = _panel("Presets", self._trigger("preset/prev", "‹"), self._trigger("preset/next", "›"))
+        lines = [self._line(control) for control in REGISTRY if control.kind == "text"]
+        panel, layout = _panel("Presets", *lines, self._trigger("preset/prev", "‹"), self._trigger("preset/next", "›"))
         self._pad_grid = QGridLayout()
         self._pad_grid.setSpacing(8)
         self._pad_grid.setContentsMargins(0, 0, 0, 0)
@@ -158,9 +160,6 @@ class ControlWindow(QWidget):
                 groups.setdefault(_group(control), []).append(control)
             elif control.kind == "bool":
                 stage_buttons.addWidget(self._toggle(control))
-            elif control.kind == "text":
-                layout.addWidget(self._line(control))
-                layout.addSpacing(14)
         for members in groups.values():
             for control in members:
                 fader = self.faders[control.name] = Fader(control)
@@ -172,25 +171,29 @@ class ControlWindow(QWidget):
         layout.addLayout(stage_buttons)
         return panel
 
-    def _moments(self) -> QHBoxLayout:
-        """The triggers and choices that have no place elsewhere."""
-        line = QHBoxLayout()
-        line.setSpacing(8)
+    def _moments(self) -> QGridLayout:
+        """The choices and triggers that have no place elsewhere."""
+        grid = QGridLayout()
+        grid.setSpacing(8)
         for control in REGISTRY:
+            widget: QWidget | None = None
             if control.kind == "choice" and control.options:
-                line.addWidget(self._choice(control))
+                widget = self._choice(control)
             elif control.kind == "trigger" and control.name not in self.buttons:
-                line.addWidget(self._trigger(control.name, label(control).split()[-1].capitalize()))
-        return line
+                widget = self._trigger(control.name, label(control).split()[-1].capitalize())
+            if widget is not None:
+                grid.addWidget(widget, grid.count() // MOMENT_COLUMNS, grid.count() % MOMENT_COLUMNS)
+        return grid
 
     def _choice(self, control: Control) -> QComboBox:
         box = self.choices[control.name] = QComboBox()
-        box.addItems(list(control.options))
+        for option in control.options:
+            box.addItem(f"{label(control)} {option}", option)
         box.setFont(style.font(style.SMALL))
         box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         box.setAccessibleName(control.name)
         box.setToolTip(f"{control.description}\n{control.address()}")
-        box.textActivated.connect(lambda option: self._edit(control.name, option))
+        box.activated.connect(lambda row: self._edit(control.name, box.itemData(row)))
         return box
 
     def _trigger(self, name: str, words: str) -> QPushButton:
@@ -213,7 +216,9 @@ class ControlWindow(QWidget):
 
     def _line(self, control: Control) -> QLineEdit:
         line = self.texts[control.name] = QLineEdit()
-        line.setPlaceholderText(label(control))
+        line.setPlaceholderText(f"{label(control)}: {control.description[0].lower()}{control.description[1:]}")
+        line.setFont(style.font(style.SMALL))
+        line.setMinimumWidth(LINE_WIDTH)
         line.setAccessibleName(control.name)
         line.setMaxLength(TEXT_LIMIT)
         line.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
@@ -247,7 +252,7 @@ class ControlWindow(QWidget):
             if not line.hasFocus() and line.text() != values[name]:
                 line.setText(str(values[name]))
         for name, box in self.choices.items():
-            box.setCurrentText(str(desk.get(name)))
+            box.setCurrentIndex(box.findData(desk.get(name)))
         self._show_presets()
         self._show_sound(status)
         frame = self._newest()

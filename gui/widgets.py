@@ -41,7 +41,7 @@ class Fader(QSlider):
         self.setRange(0, self.STEPS)
         self.setSingleStep(self.STEPS // 100)
         self.setPageStep(self.STEPS // 10)
-        self.setMinimumHeight(30)
+        self.setMinimumHeight(27)
         self.setMaximumHeight(44)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -135,7 +135,8 @@ class Fader(QSlider):
         painter.setBrush(style.color(style.LINE))
         painter.drawRoundedRect(track, 2, 2)
         painter.setBrush(style.color(style.ACCENT if moved else style.FAINT))  # what was touched stands out
-        start = track.left() + track.width() * control.fraction(0.0) if control.minimum < 0 else track.left()
+        both_ways = control.minimum < 0 < control.maximum
+        start = track.left() + (track.width() * control.fraction(0.0) if both_ways else 0.0)
         painter.drawRoundedRect(QRectF(min(start, at), track.top(), abs(at - start), track.height()), 2, 2)
         painter.setBrush(style.color(style.FAINT))
         painter.drawRect(QRectF(rest - 0.5, track.bottom() + 4, 1, 4))
@@ -369,4 +370,3 @@ class Preview(QWidget):
             painter.setPen(style.color(style.TEXT))
             painter.drawText(strip, Qt.AlignmentFlag.AlignCenter, self._word)
         painter.end()
-

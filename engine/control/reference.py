@@ -30,6 +30,8 @@ INTRODUCTION = (
     "OSCQuery answers on the next port (`--oscquery-port` names another): every control with its range, description "
     "and value as JSON over HTTP, so that a surface can build itself. With `--advertise`, and whenever the port is "
     "open to the network, zeroconf tells where (`_oscjson._tcp`, `_osc._udp`); that needs the extra `oscquery`.",
+    "`--midi` listens to a MIDI controller, by a part of its name, with the extra `midi`: fire `midi/learn` (the key "
+    "M), touch a control, turn a knob or press a pad. What is learned is kept.",
     "The beat comes from Ableton Link (`--link`), MIDI clock, taps or what is heard: see [tempo.md](tempo.md).",
 )
 EXAMPLES = """\

@@ -211,6 +211,8 @@ REGISTRY: tuple[Control, ...] = (
     _stage("tempo/resync", "trigger", False, "Says that a bar begins now"),
     _stage("tempo/nudge/earlier", "trigger", False, "Moves the beat 15 ms earlier"),
     _stage("tempo/nudge/later", "trigger", False, "Moves the beat 15 ms later"),
+    _stage("midi/learn", "trigger", False, "Binds what is touched next to the knob or pad that is moved after it"),
+    _stage("midi/forget", "trigger", False, "Takes every knob and pad away from what is touched next"),
     _stage("panic", "trigger", False, "Puts every control back to its default at once"),
 )
 

@@ -36,9 +36,9 @@ def open_stage(tiny_bundle, noise, store, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     opened = []
 
-    def open_stage(preset=None, folder=tiny_bundle) -> Stage:
+    def open_stage(preset=None, folder=tiny_bundle, **more) -> Stage:
         options = EngineOptions(str(noise), runtime="onnxruntime", fps=30.0, threads=1)
-        stage = Stage(load_bundle(folder), store, options, preset, osc_port=0)
+        stage = Stage(load_bundle(folder), store, options, preset, osc_port=0, **more)
         opened.append(stage)
         return stage
 
@@ -323,3 +323,42 @@ def test_a_tapped_tempo_reaches_the_engine(open_stage):
     clock = stage._links.controls.get()[1]["clock"]
     assert 20.0 <= clock["bpm"] <= 240.0
     assert clock["at"] <= time.perf_counter()
+
+
+def test_a_midi_controller_is_opened_by_name_and_learns(open_stage, monkeypatch, tmp_path):
+    mido = pytest.importorskip("mido")
+    before = mido.backend
+    mido.set_backend("fake_mido_backend")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    import fake_mido_backend
+
+    stage = open_stage("alpha", midi="fader")
+    try:
+        stage.start()
+        stage.desk.set("midi/learn", True, "window")
+        stage.tick()
+        stage.desk.set("preset/go", "gamma", "window")
+        stage.tick()
+        controller = fake_mido_backend.inputs[-1]
+        controller.callback(mido.Message("note_on", note=36))
+        stage.tick()
+        assert "moves preset/go gamma" in stage.errors[-1]
+        assert (tmp_path / "data" / "cymatic" / "midi.json").is_file()
+        stage.desk.set("preset/go", "beta", "window")
+        stage.tick()
+        assert stage.preset == "beta"
+        controller.callback(mido.Message("note_on", note=36))
+        stage.tick()
+        stage.tick()
+        assert stage.preset == "gamma"
+        stage.stop()
+        assert controller.closed
+    finally:
+        mido.set_backend(before)
+
+
+def test_learning_without_a_controller_says_how(open_stage):
+    stage = open_stage("alpha")
+    stage.desk.set("midi/learn", True, "window")
+    stage.tick()
+    assert "--midi" in stage.errors[-1]

@@ -118,12 +118,12 @@ def test_words_reach_the_desk_when_they_are_finished(window, stage, qtbot):
 
 def test_a_choice_is_made_and_shown(window, stage):
     box = window.choices["quantise"]
-    assert [box.itemText(row) for row in range(box.count())] == ["off", "beat", "bar"]
-    box.textActivated.emit("bar")
+    assert [box.itemData(row) for row in range(box.count())] == ["off", "beat", "bar"]
+    box.activated.emit(2)
     assert stage.desk.get("quantise") == "bar"
     stage.desk.set("quantise", 2, origin="osc")
     window.refresh()
-    assert box.currentText() == "beat"
+    assert box.currentText() == "Quantise beat"
 
 
 def test_a_pad_calls_its_preset_and_lights_when_the_stage_plays_it(window, stage, qtbot):

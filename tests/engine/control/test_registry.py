@@ -40,6 +40,8 @@ PUBLISHED_KINDS = {
     "text": "text",
     "quantise": "choice",
     "tempo/tap": "trigger",
+    "midi/learn": "trigger",
+    "midi/forget": "trigger",
     "tempo/resync": "trigger",
     "tempo/nudge/earlier": "trigger",
     "tempo/nudge/later": "trigger",
@@ -70,7 +72,8 @@ def test_rows_are_fit_to_be_printed(control: Control):
 def test_what_must_work_while_the_engine_is_dead_belongs_to_the_stage():
     assert {c.name for c in REGISTRY if c.scope == "stage"} == {
         "master", "blackout", "freeze", "testcard", "fade", "preset/go", "preset/next", "preset/prev", "panic",
-        "text", "quantise", "tempo/bpm", "tempo/tap", "tempo/resync", "tempo/nudge/earlier", "tempo/nudge/later",
+        "text", "midi/learn", "midi/forget",
+        "quantise", "tempo/bpm", "tempo/tap", "tempo/resync", "tempo/nudge/earlier", "tempo/nudge/later",
     }  # fmt: skip
 
 

@@ -1,0 +1,357 @@
+"""MIDI controllers: knobs and faders move controls, pads press buttons, and both are told how things stand.
+
+What moves what is learned: `learn`, touch the control (in the window, by OSC), then turn the knob or press the pad. It
+is kept as JSON and found again at the next show. A fader that does not stand where its control does moves nothing until
+it has passed there (soft take-over), so that no jump is seen when somebody else has moved the control meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.control.desk import Desk, Trigger
+from engine.control.registry import Control, Value
+from engine.errors import ControlError
+from engine.files import replace_file
+
+__all__ = ["Binding", "Midi", "MidiMap", "open_midi", "read_map"]
+
+ORIGIN = "midi"
+FINE = 32  # controllers 0..31 may send seven more bits as 32..63
+FINE_WITHIN_S = 0.25  # of the first seven, or they belong to something else
+NEAR = 0.02  # of a fader's travel: close enough to take over
+PRESSED = 0.5
+QUEUE = 4096  # messages between two looks
+MAX_BYTES = 1 << 20
+CLOCK = {"clock", "start", "continue", "stop"}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Binding(_Model):
+    """One knob or pad and what it moves. `channel` 0..15 and `number` as MIDI has them; `option` of a choice.
+
+    `kind`: a controller of 7 or of 14 bits, or a note.
+    """
+
+    control: str
+    kind: Literal["cc", "cc14", "note"]
+    channel: Annotated[int, Field(ge=0, le=15)]
+    number: Annotated[int, Field(ge=0, le=127)]
+    option: str | None = None
+
+    @property
+    def source(self) -> tuple[bool, int, int]:
+        """What it is that moves it: is it a note, channel, number."""
+        return self.kind == "note", self.channel, self.number
+
+    def __str__(self) -> str:
+        what = "note" if self.kind == "note" else "controller"
+        fine = " (14 bits)" if self.kind == "cc14" else ""
+        return f"{what} {self.number}{fine} on channel {self.channel + 1}"
+
+
+class MidiMap(_Model):
+    """All that has been learned."""
+
+    schema_version: Literal[1] = 1
+    bindings: Annotated[tuple[Binding, ...], Field(max_length=1024)] = ()
+
+
+def read_map(path: Path) -> MidiMap:
+    """The map in this file; an empty one where there is none. `ControlError`, one line, for one that cannot be used."""
+    try:
+        with path.open("rb") as file:
+            return MidiMap.model_validate_json(file.read(MAX_BYTES))
+    except FileNotFoundError:
+        return MidiMap()
+    except OSError as error:
+        raise ControlError(f"MIDI map {path} cannot be read: {error.strerror or error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ControlError(
+            f"MIDI map {path} cannot be used: {where}: {first['msg']}; delete it to begin anew"
+        ) from None
+
+
+class PulseClock(Protocol):
+    """What takes MIDI clock (`engine.control.tempo.MidiClock`)."""
+
+    def pulse(self, now: float) -> None: ...
+    def start(self) -> None: ...
+    def go_on(self) -> None: ...
+    def halt(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Hand:
+    """Where a knob stands, 0..1, and whether it has taken hold of its control."""
+
+    stands: float | None = None
+    holds: bool = False
+    coarse: int = 0
+
+
+class Midi:
+    """One controller and the desk. One thread, the stage's, but for `hear`, which any thread may call.
+
+    `path` keeps the map; None forgets it at the end. `send` takes `mido` messages for motors and lamps. `tell` hears
+    lines for the performer.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        path: Path | None = None,
+        clock: PulseClock | None = None,
+        send: Callable[[Any], None] | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._desk, self._path, self._clock, self._send, self._tell = desk, path, clock, send, tell
+        self._controls: dict[str, Control] = {control.name: control for control in desk.controls}
+        self._bindings: dict[tuple[bool, int, int], Binding] = {}
+        for binding in (MidiMap() if path is None else read_map(path)).bindings:
+            if binding.control in self._controls:
+                self._bindings[binding.source] = binding
+        self._hands: dict[tuple[bool, int, int], _Hand] = {}
+        self._heard: deque[tuple[Any, float]] = deque(maxlen=QUEUE)
+        self._serial = 0
+        self._wants: Literal["", "touch", "forget", "turn"] = ""
+        self._target: tuple[str, str | None] = ("", None)
+        self._learned: tuple[Binding, float] | None = None
+        self.ports: tuple[Any, ...] = ()
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What has been learned so far."""
+        return tuple(self._bindings.values())
+
+    def hear(self, message: Any) -> None:
+        """A `mido` message has come, now."""
+        self._heard.append((message, time.perf_counter()))
+
+    def learn(self) -> None:
+        """Bind the control that is touched next to what is moved after it; a second call thinks better of it."""
+        self._ask("touch", "MIDI: touch what is to be moved, then turn its knob or press its pad")
+
+    def forget(self) -> None:
+        """Take every knob and pad away from the control that is touched next."""
+        self._ask("forget", "MIDI: touch what no knob shall move any more")
+
+    def touched(self, event: Trigger) -> None:
+        """A trigger has fired or a choice was made: it may be what is to be learned."""
+        if not event.origin.startswith(ORIGIN):
+            self._touch(event.name, str(event.value) if self._controls[event.name].kind == "choice" else None)
+
+    def tick(self) -> None:
+        """Obey what has been heard, and tell the controller what has moved. Never raises for what a device sends."""
+        while self._heard:
+            self._obey(*self._heard.popleft())
+        self._serial, changed = self._desk.changes_since(self._serial)
+        for name in changed:
+            if not self._desk.mover(name).startswith((ORIGIN, "preset", "stage")) and self._desk.mover(name):
+                self._touch(name, None)
+        if self._send is not None:
+            for binding in self._bindings.values():
+                if binding.control in changed:
+                    self._show(binding, changed[binding.control])
+
+    def stop(self) -> None:
+        """Close the ports. Safe to call twice."""
+        ports, self.ports = self.ports, ()
+        for port in ports:
+            port.close()
+
+    # -- what is heard
+
+    def _obey(self, message: Any, now: float) -> None:
+        if message.type in CLOCK:
+            self._count(message.type, now)
+        elif message.type == "control_change":
+            self._turn(message.channel, message.control, message.value, now)
+        elif message.type in ("note_on", "note_off"):
+            pressed = message.type == "note_on" and message.velocity > 0
+            if self._wants == "turn" and pressed:
+                self._bind("note", message.channel, message.note, now)
+            elif (binding := self._bindings.get((True, message.channel, message.note))) is not None and pressed:
+                self._press(binding)
+
+    def _count(self, kind: str, now: float) -> None:
+        if self._clock is not None:
+            if kind == "clock":
+                self._clock.pulse(now)
+            else:
+                {"start": self._clock.start, "continue": self._clock.go_on, "stop": self._clock.halt}[kind]()
+
+    def _turn(self, channel: int, number: int, value: int, now: float) -> None:
+        if self._wants == "turn":
+            self._bind("cc", channel, number, now)
+        self._refine(channel, number, now)
+        coarse = self._bindings.get((False, channel, number - FINE))
+        if coarse is not None and coarse.kind == "cc14":
+            hand = self._hands.setdefault(coarse.source, _Hand())
+            self._move(coarse, hand, (hand.coarse << 7 | value) / 0x3FFF)
+        elif (binding := self._bindings.get((False, channel, number))) is not None:
+            hand = self._hands.setdefault(binding.source, _Hand())
+            hand.coarse = value
+            if binding.kind == "cc":
+                self._move(binding, hand, value / 127)
+
+    def _move(self, binding: Binding, hand: _Hand, to: float) -> None:
+        control, before, hand.stands = self._controls[binding.control], hand.stands, to
+        if control.kind == "float":
+            at = control.fraction(float(self._desk.get(control.name)))
+            if self._desk.mover(control.name) != _origin(binding):
+                hand.holds = False
+            if not hand.holds:
+                passed = before is not None and min(before, to) <= at <= max(before, to)
+                hand.holds = passed or abs(to - at) <= NEAR
+            if hand.holds:
+                self._desk.set(control.name, control.at(to), _origin(binding))
+        elif (to > PRESSED) != (before is not None and before > PRESSED):  # a knob is a button at half its travel
+            if control.kind == "bool":
+                self._desk.set(control.name, to, _origin(binding))
+            elif to > PRESSED:
+                self._press(binding)
+
+    def _press(self, binding: Binding) -> None:
+        control = self._controls[binding.control]
+        value: object = True
+        if control.kind == "bool":
+            value = not self._desk.get(control.name)
+        elif control.kind == "choice":
+            value = binding.option
+        try:
+            self._desk.set(control.name, value, _origin(binding))
+        except ControlError as error:  # a preset that is gone
+            self._tell(f"MIDI: {error}")
+
+    # -- what is told
+
+    def _show(self, binding: Binding, value: Value) -> None:
+        """Move the motor, light the lamp. A knob is not told what it said itself; a pad knows only what it is told."""
+        from mido import Message
+
+        control = self._controls[binding.control]
+        if binding.kind == "note":
+            on = value == binding.option if control.kind == "choice" else bool(value)
+            messages = [Message("note_on", channel=binding.channel, note=binding.number, velocity=127 * on)]
+        elif self._desk.mover(control.name) == _origin(binding):
+            return
+        else:
+            to = control.fraction(value) if isinstance(value, float) else float(bool(value))
+            parts = [(binding.number, round(127 * to))]
+            if binding.kind == "cc14":
+                whole = round(0x3FFF * to)
+                parts = [(binding.number, whole >> 7), (binding.number + FINE, whole & 0x7F)]
+            messages = [
+                Message("control_change", channel=binding.channel, control=number, value=part) for number, part in parts
+            ]
+        assert self._send is not None
+        try:
+            for message in messages:
+                self._send(message)
+        except Exception as error:  # noqa: BLE001 - a driver raises what it likes; the show goes on without lamps
+            self._send = None
+            self._tell(f"MIDI: the controller is no longer told anything: {error}")
+
+    # -- what is learned
+
+    def _ask(self, wants: Literal["touch", "forget"], line: str) -> None:
+        self._wants = "" if self._wants else wants
+        self._tell(line if self._wants else "MIDI: nothing was learned")
+
+    def _touch(self, name: str, option: str | None) -> None:
+        if self._wants == "touch" and self._controls[name].kind != "text":
+            self._wants, self._target = "turn", (name, option)
+            self._tell(f"MIDI: now turn the knob or press the pad for {name}{f' {option}' if option else ''}")
+        elif self._wants == "forget":
+            self._wants = ""
+            kept = {source: binding for source, binding in self._bindings.items() if binding.control != name}
+            self._tell(f"MIDI: {len(self._bindings) - len(kept)} forgotten for {name}")
+            self._bindings = kept
+            self._save()
+
+    def _bind(self, kind: Literal["cc", "note"], channel: int, number: int, now: float) -> None:
+        name, option = self._target
+        if kind == "note" and self._controls[name].kind == "float":
+            self._tell(f"MIDI: a pad cannot move {name}, turn a knob")
+            return
+        self._wants = ""
+        binding = Binding(control=name, option=option, kind=kind, channel=channel, number=number)
+        self._keep(binding)
+        self._learned = binding, now
+
+    def _refine(self, channel: int, number: int, now: float) -> None:
+        """Seven more bits right behind a controller that has just been learned: it has fourteen."""
+        if self._learned is None or now - self._learned[1] > FINE_WITHIN_S:
+            return
+        binding = self._learned[0]
+        if binding.source == (False, channel, number - FINE) and binding.number < FINE:
+            self._learned = None
+            self._keep(binding.model_copy(update={"kind": "cc14"}))
+
+    def _keep(self, binding: Binding) -> None:
+        self._bindings[binding.source] = binding
+        self._tell(f"MIDI: {binding} moves {binding.control}{f' {binding.option}' if binding.option else ''}")
+        self._save()
+
+    def _save(self) -> None:
+        if self._path is None:
+            return
+        data = MidiMap(bindings=self.bindings).model_dump_json(indent=1).encode() + b"\n"
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, data)
+        except OSError as error:
+            self._tell(f"MIDI: what was learned cannot be kept in {self._path}: {error.strerror or error}")
+
+
+def _origin(binding: Binding) -> str:
+    return f"{ORIGIN}:{binding.kind}:{binding.channel}:{binding.number}"
+
+
+def open_midi(
+    name: str,
+    desk: Desk,
+    path: Path | None = None,
+    clock: PulseClock | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Midi:
+    """The controller whose name has `name` in it ("" takes the first), listened to, and told if it can be.
+
+    `ControlError`, one line, where the extra `midi` is missing, the system has no MIDI or no such controller.
+    """
+    try:
+        import mido
+    except ImportError:
+        raise ControlError("MIDI needs an extra: pip install 'cymatic[midi]'") from None
+    try:
+        found = [port for port in mido.get_input_names() if "through" not in port.lower()]
+        outputs = mido.get_output_names()
+    except Exception as error:  # noqa: BLE001 - each driver has its own way to say that there is no MIDI
+        raise ControlError(f"this system has no MIDI: {error or type(error).__name__}") from None
+    chosen = next((port for port in found if name.lower() in port.lower()), None)
+    if chosen is None:
+        there = ", ".join(map(repr, found)) or "none"
+        raise ControlError(f"no MIDI controller is called {name!r}; there are {there}")
+    try:
+        output = mido.open_output(chosen) if chosen in outputs else None
+        midi = Midi(desk, path, clock, None if output is None else output.send, tell)
+        ports = [mido.open_input(chosen, callback=midi.hear)]
+    except ControlError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise ControlError(f"MIDI controller {chosen!r} cannot be opened: {error or type(error).__name__}") from None
+    midi.ports = (*ports, *([] if output is None else [output]))
+    return midi

@@ -1,4 +1,4 @@
-"""`cymatic presets`: list, show and check presets, and make new ones out of words."""
+"""`cymatic presets`: list, show and check presets, make new ones of words and sounds, take whole shows in and out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from engine.errors import ControlError, PresetError
 if TYPE_CHECKING:
     from engine.bundle import Bundle
     from presets.recipe import Recipe
-    from presets.schema import Preset
+    from presets.schema import Anchor, Preset
     from presets.store import PresetStore
-    from presets.text import TextEncoder
+    from presets.text import Encoded, TextEncoder
 
 __all__ = ["add_parser", "run"]
 
@@ -29,7 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "presets",
         help="list, show, check and make presets",
-        description="List, show and check presets, and make new ones out of words. Without an action: list.",
+        description="List, show and check presets, make new ones out of words and sounds, and put shows into one file. "
+        "Without an action: list.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
@@ -42,12 +43,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     new = actions.add_parser(
         "new",
-        help="make a preset out of words",
-        description="Make a preset. Words are embedded now, so that a show needs no text model.",
+        help="make a preset out of words and sounds",
+        description="Make a preset. Words and sounds are embedded now, so that a show needs neither.",
     )
     new.add_argument("name", metavar="NAME", help="lower-case words joined by '-'")
     new.add_argument("--text", nargs=2, action="append", default=[], metavar=("WORDS", "WEIGHT"),
                      help="words that pull at the picture and how hard, 1 is natural; may be given again")  # fmt: skip
+    new.add_argument("--sound", nargs=2, action="append", default=[], metavar=("FILE", "WEIGHT"),
+                     help="a sound clip that pulls as words do; may be given again")  # fmt: skip
+    new.add_argument("--map", nargs="+", action="append", default=[], dest="maps",
+                     metavar=("FEATURE CONTROL AMOUNT", "ATTACK RELEASE CURVE"),
+                     help="a feature of the sound that moves a control, e.g. bass gain/fine 0.5; attack and release in "
+                     "seconds; may be given again")  # fmt: skip
+    new.add_argument("--bank", default="", help="whose pads it is on")
     new.add_argument("--seed", type=int, default=0, help="number of the calm landscape to begin from")
     new.add_argument("--set", action="append", default=[], metavar="CONTROL=VALUE", dest="controls",
                      help="a control of the look, e.g. speed=0.5; may be given again")  # fmt: skip
@@ -68,13 +76,39 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fit.add_argument("model", type=Path, metavar="FOLDER", help="a sentence-transformers model, in a local folder")
     fit.add_argument("out", type=Path, metavar="PROJECTION", help="the safetensors file to write")
 
+    blend = actions.add_parser(
+        "blend",
+        help="make a preset between two others",
+        description="Make the preset that lies SHARE of the way (0 to 1) from one to another.",
+    )
+    blend.add_argument("first", metavar="FROM")
+    blend.add_argument("second", metavar="TO")
+    blend.add_argument("share", metavar="SHARE", type=float)
+    blend.add_argument("name", metavar="NAME")
+    blend.add_argument("--replace", action="store_true", help="replace a preset of that name")
+
+    export = actions.add_parser(
+        "export",
+        help="put presets into one show file",
+        description="Write a show: presets and the name and hash of their bundle, in one file that can be carried.",
+    )
+    export.add_argument("file", type=Path, metavar="FILE.cymatic")
+    export.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    export.add_argument("--midi", type=Path, metavar="FILE.json", help="what MIDI has learned")
+    export.add_argument("--with-bundle", action="store_true", help="put the bundle itself inside as well")
+
+    taken = actions.add_parser("import", help="take the presets of a show file in")
+    taken.add_argument("file", type=Path, metavar="FILE.cymatic")
+    taken.add_argument("--replace", action="store_true", help="replace presets of the same names")
+    taken.add_argument("--midi", type=Path, metavar="FILE.json", help="where to put what MIDI had learned")
+
     build = actions.add_parser("build-library", help="make the shipped presets again, for a newly trained bundle")
 
-    for action in (new, fit, build):
+    for action in (new, fit, blend, export, build):
         action.add_argument(
             "--bundle", default=DEFAULT_BUNDLE, metavar="NAME|PATH", help="the bundle whose words count"
         )
-    for action in (listing, show, check, new, build):
+    for action in (listing, show, check, new, blend, export, taken, build):
         action.add_argument("--folder", type=Path, metavar="DIR", help="use the presets in this folder only")
     parser.set_defaults(run=run, action="list", folder=None)
     return parser
@@ -83,7 +117,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked for; `PresetError`, `ControlError` or `BundleError` for what cannot be done."""
     actions = {
-        "list": _list, "show": _show, "check": _check, "new": _new, "fit": _fit, "build-library": _build_library,
+        "list": _list, "show": _show, "check": _check, "new": _new, "fit": _fit, "blend": _blend, "export": _export,
+        "import": _import, "build-library": _build_library,
     }  # fmt: skip
     actions[args.action](args)
     return 0
@@ -91,13 +126,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> None:
     store = _store(args.folder)
-    names = store.names()
-    if not names:
+    presets = [store.load(name) for name in store.names()]
+    if not presets:
         _say("no preset found; make one with `cymatic presets new`")
         return
-    width = max(map(len, names))
-    for position, name in enumerate(names, 1):
-        _say(f"{position:>3}  {name:<{width}}  {store.load(name).description}".rstrip())
+    width = max(len(preset.name) for preset in presets)
+    bank = ""
+    for position, preset in enumerate(presets, 1):
+        if preset.bank != bank:
+            bank = preset.bank
+            _say(f"-- {bank}")
+        _say(f"{position:>3}  {preset.name:<{width}}  {preset.description}".rstrip())
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -138,12 +177,78 @@ def _new(args: argparse.Namespace) -> None:
     from presets.store import PresetStore, user_folder
 
     store = PresetStore([args.folder or user_folder()])
+    _is_free(store, args)
+    texts = tuple((words, _number(weight, f"--text {words!r}")) for words, weight in args.text)
+    sounds = tuple((Path(file), _number(weight, f"--sound {file}")) for file, weight in args.sound)
+    controls = dict(_assignment(text) for text in args.controls)
+    maps = tuple(_map(words) for words in args.maps)
+    recipe = Recipe(args.name, args.description, texts, args.seed, controls, args.fade, args.bank, maps)
+    _make((recipe,), store, _bundle(args.bundle), sentences=args.sentences, sounds=sounds)
+
+
+def _blend(args: argparse.Namespace) -> None:
+    from contextlib import closing
+
+    from engine.runtime import open_session
+    from presets.blend import blend, seed_place
+    from presets.store import PresetStore, user_folder
+
+    found, store = _store(args.folder), PresetStore([args.folder or user_folder()])
+    _is_free(store, args)
+    bundle = _bundle(args.bundle)
+    with closing(open_session(bundle.graph_path("mapping"))) as session:
+        place = seed_place(session, bundle.manifest.z_dim)
+        made = blend(found.load(args.first), found.load(args.second), args.share, args.name, place)
+    _say(f"wrote {store.save(made)}")
+
+
+def _export(args: argparse.Namespace) -> None:
+    import json
+
+    from presets.show import export_show
+
+    store = _store(args.folder)
+    presets = [store.load(name) for name in args.names or store.names()]
+    midi = None
+    if args.midi is not None:
+        try:
+            midi = json.loads(args.midi.read_bytes())
+        except (OSError, ValueError):
+            midi = None
+        if not isinstance(midi, dict):
+            raise PresetError(f"--midi {args.midi} cannot be read as a JSON object")
+    export_show(args.file, presets, _bundle(args.bundle), midi, args.with_bundle)
+    _say(f"wrote {args.file}: {len(presets)} presets")
+
+
+def _import(args: argparse.Namespace) -> None:
+    import json
+
+    from engine.files import replace_file
+    from presets.show import import_show
+    from presets.store import PresetStore, user_folder
+
+    store = PresetStore([args.folder or user_folder()])
+    done = import_show(args.file, store, user_folder().parent / "bundles", args.replace)
+    for name in done.written:
+        _say(f"took {name}")
+    if done.kept:
+        _say(f"kept what was there, since --replace was not given: {', '.join(done.kept)}")
+    if done.bundle is not None:
+        _say(f"its bundle: --bundle {done.bundle}")
+    else:
+        _say(f"made for the bundle {done.reference.name!r}, {done.reference.sha256[:12]}")
+    if done.midi is not None and args.midi is not None:
+        try:
+            replace_file(args.midi, json.dumps(done.midi, indent=1).encode())
+        except OSError as error:
+            raise PresetError(f"{args.midi} cannot be written: {error.strerror or error}") from None
+        _say(f"wrote {args.midi}")
+
+
+def _is_free(store: PresetStore, args: argparse.Namespace) -> None:
     if not args.replace and args.name in store.names():
         raise PresetError(f"there is a preset {args.name!r} already: choose another name, or give --replace")
-    texts = tuple((words, _number(weight, f"--text {words!r}")) for words, weight in args.text)
-    controls = dict(_assignment(text) for text in args.controls)
-    recipe = Recipe(args.name, args.description, texts, args.seed, controls, args.fade)
-    _make((recipe,), store, _bundle(args.bundle), sentences=args.sentences)
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -184,29 +289,61 @@ def _make(
     bundle: Bundle,
     backup: bool = True,
     sentences: tuple[Path, Path] | None = None,
+    sounds: Sequence[tuple[Path, float]] = (),
 ) -> None:
     """Write all of the recipes' presets, or none if one of them cannot be made."""
-    with _encoder(bundle) if sentences is None else _reader(bundle, *sentences) as encode:
-        made = [recipe.build(encode, bundle.manifest.graphs["text"].sha256) for recipe in recipes]
-        ignored = {
-            recipe.name: [word for text, _ in recipe.texts for word in encode(text).ignored] for recipe in recipes
-        }
+    graphs = bundle.manifest.graphs
+    if "text" not in graphs and any(recipe.texts for recipe in recipes):
+        raise PresetError(f"the bundle {bundle.manifest.name!r} knows no words")
+    heard = _heard(bundle, sounds)
+    if "text" in graphs:
+        with _encoder(bundle) if sentences is None else _reader(bundle, *sentences) as encode:
+            made = [recipe.build(encode, graphs["text"].sha256, heard) for recipe in recipes]
+            ignored = {
+                recipe.name: [word for text, _ in recipe.texts for word in encode(text).ignored] for recipe in recipes
+            }
+    else:
+        made, ignored = [recipe.build(_no_words, "", heard) for recipe in recipes], {}
     for preset in made:
-        if ignored[preset.name]:
+        if ignored.get(preset.name):
             _say(f"{preset.name}: this bundle does not know or cannot fit: {', '.join(ignored[preset.name])}")
         _say(f"wrote {store.save(preset, backup=backup)}")
+
+
+def _heard(bundle: Bundle, sounds: Sequence[tuple[Path, float]]) -> list[Anchor]:
+    """An anchor for every clip."""
+    from contextlib import closing
+
+    from engine.runtime import open_session
+    from presets.sound import sound_anchor, sound_encoder
+
+    if not sounds:
+        return []
+    graph = bundle.manifest.graphs["encoder"].sha256
+    with closing(open_session(bundle.graph_path("encoder"))) as session:
+        encode = sound_encoder(session, bundle)
+        return [sound_anchor(path, weight, encode(path), graph) for path, weight in sounds]
+
+
+def _no_words(text: str) -> Encoded:
+    raise AssertionError(f"{text!r} cannot be read without a text graph")
 
 
 def _lines(preset: Preset) -> Iterator[str]:
     from presets.schema import Seed
 
     yield f"{preset.name}: {preset.description}".rstrip(": ")
+    if preset.bank:
+        yield f"bank      {preset.bank}"
     yield f"base      {f'seed {preset.base.seed}' if isinstance(preset.base, Seed) else 'a stored latent'}"
     yield f"fade      {f'{preset.fade_s:g} s' if 'fade_s' in preset.model_fields_set else 'as the control says'}"
     for anchor in preset.anchors:
         yield f"{anchor.kind:<9} {anchor.weight:+.2f}  {anchor.source}"
     for name, value in preset.controls.items():
         yield f"control   {name} {value:g}"
+    for map in preset.maps:
+        times = f"attack {map.attack_s:g} s, release {map.release_s:g} s, curve {map.curve:g}"
+        yield f"map       {map.feature} {map.amount:+g} on {map.control}, {times}"
 
 
 def _store(folder: Path | None) -> PresetStore:
@@ -266,6 +403,14 @@ def _assignment(text: str) -> tuple[str, float]:
     if not sign:
         raise ControlError(f"--set {text!r}: wants CONTROL=VALUE, such as speed=0.5")
     return name.strip(), _number(value, f"--set {name}")
+
+
+def _map(words: list[str]) -> dict[str, str | float]:
+    if not 3 <= len(words) <= 6:
+        raise ControlError(f"--map {' '.join(words)}: wants FEATURE CONTROL AMOUNT, then perhaps ATTACK RELEASE CURVE")
+    keys = ("amount", "attack_s", "release_s", "curve")
+    numbers = {key: _number(word, f"--map {words[0]}") for key, word in zip(keys, words[2:], strict=False)}
+    return {"feature": words[0], "control": words[1], **numbers}
 
 
 def _number(text: str, what: str) -> float:

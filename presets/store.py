@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -24,6 +25,16 @@ SHIPPED = Path(__file__).parent / "library"
 MAX_BYTES = 8 << 20
 _SUFFIX = ".json"
 _STALE_S = 3600.0
+PADS = 16
+"""In a bank; what is more goes to a second one."""
+UNBANKED = "others"
+
+
+class Bank(NamedTuple):
+    """Up to `PADS` presets under one name."""
+
+    name: str
+    names: tuple[str, ...]
 
 
 def user_folder() -> Path:
@@ -48,16 +59,35 @@ class PresetStore:
         return cls((SHIPPED, user_folder()))
 
     def names(self) -> list[str]:
-        """Names of all presets that can be loaded, sorted: the order of `preset/next` and of positions."""
-        return sorted({path.name.removesuffix(_SUFFIX) for path, problem in self.check() if problem is None})
+        """Names of all presets that can be loaded, bank by bank: the order of `preset/next` and of positions."""
+        return [name for bank in self.banks() for name in bank.names]
+
+    def banks(self) -> list[Bank]:
+        """The presets that can be loaded on their pads: banks by name, and last the presets that are in none."""
+        names: dict[str, list[str]] = {}
+        for path in self._found():
+            with contextlib.suppress(PresetError):
+                preset = read_preset(path)
+                names.setdefault(preset.bank, []).append(preset.name)
+        banks = []
+        for bank in sorted(names, key=lambda bank: (not bank, bank)):
+            for first in range(0, len(names[bank]), PADS):
+                number = f" {first // PADS + 1}" if first else ""
+                banks.append(Bank((bank or UNBANKED) + number, tuple(names[bank][first : first + PADS])))
+        return banks
+
+    def own_names(self) -> list[str]:
+        """Names of all files in the last folder, where saves go, good or not."""
+        return sorted(path.name.removesuffix(_SUFFIX) for path in self._folders[-1].glob("*" + _SUFFIX))
 
     def check(self) -> list[tuple[Path, str | None]]:
         """Every preset file that is not hidden by another, by name, with what is wrong with it, or None."""
-        found: dict[str, Path] = {}
-        for folder in self._folders:
-            for path in folder.glob("*" + _SUFFIX):
-                found[path.name] = path
-        return [(path, _problem(path)) for _, path in sorted(found.items())]
+        return [(path, _problem(path)) for path in self._found()]
+
+    def _found(self) -> list[Path]:
+        """Every preset file that is not hidden by another, by name."""
+        found = {path.name: path for folder in self._folders for path in folder.glob("*" + _SUFFIX)}
+        return [path for _, path in sorted(found.items())]
 
     def load(self, name: str) -> Preset:
         """The preset of that name. Raises `PresetError`, one line: no such name, or a file that cannot be used."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from tiny_bundle import make_tiny_bundle
 
 from cymatic.cli import main
@@ -148,3 +149,73 @@ def test_build_library_writes_all_or_nothing(presets, tmp_path: Path, monkeypatc
     for _ in range(2):
         assert presets("build-library", bundle=True)[0] == 0
     assert sorted(os.listdir(tmp_path)) == ["one.json", "two.json"], "no backups in the library"
+
+
+def rain(path: Path) -> Path:
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(32_000), 16_000)
+    return path
+
+
+def test_new_hears_clips_and_takes_maps_and_a_bank(presets, tmp_path: Path, tmp_path_factory, tiny: Path):
+    file = rain(tmp_path_factory.mktemp("clips") / "rain.wav")
+    code, _, err = presets(
+        "new", "wet", "--text", "storm sea", "0.6", "--sound", str(file), "0.4", "--bank", "weather",
+        "--map", "bass", "gain/fine", "0.5", "--map", "onset", "speed", "-0.25", "0.01", "0.4", "2", bundle=True,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    made = PresetStore([tmp_path]).load("wet")
+    assert [(a.kind, a.source, a.weight) for a in made.anchors] == [
+        ("text", "storm sea", 0.6),
+        ("sound", "rain.wav", 0.4),
+    ]
+    assert [(m.feature, m.control, m.amount, m.attack_s, m.release_s, m.curve) for m in made.maps] == [
+        ("bass", "gain/fine", 0.5, 0.0, 0.2, 1.0),
+        ("onset", "speed", -0.25, 0.01, 0.4, 2.0),
+    ]
+    assert compose(made, load_bundle(tiny), serial=1)["offset"] is not None
+    assert "weather" in presets("list")[1]
+    shown = presets("show", "wet")[1]
+    assert "sound     +0.40  rain.wav" in shown
+    assert "map       bass +0.5 on gain/fine" in shown
+    assert presets("check", bundle=True)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--sound", "nowhere.wav", "0.4"), "nowhere.wav"),
+        (("--map", "bass", "speed"), "wants FEATURE CONTROL AMOUNT"),
+        (("--map", "smell", "speed", "1"), "feature: Input should be"),
+        (("--map", "bass", "master", "1"), "sound cannot move"),
+        (("--map", "bass", "speed", "loud"), "wants a number"),
+    ],
+)
+def test_a_clip_or_map_that_cannot_be(presets, tmp_path: Path, arguments, words: str):
+    code, _, err = presets("new", "x", *arguments, bundle=True)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_blend_export_and_import(presets, tmp_path: Path, tmp_path_factory, tiny: Path, monkeypatch, capfd):
+    presets("new", "hot", "--text", "fire", "1", "--set", "speed=2", bundle=True)
+    presets("new", "wet", "--text", "rain", "1", "--set", "speed=1", bundle=True)
+    assert presets("blend", "hot", "wet", "0.25", "both", bundle=True)[0] == 0
+    store = PresetStore([tmp_path])
+    assert store.load("both").controls == {"speed": 1.75}
+    assert [a.weight for a in store.load("both").anchors] == [0.75, 0.25]
+    assert "--replace" in presets("blend", "hot", "wet", "0.5", "both", bundle=True)[2]
+
+    elsewhere = tmp_path_factory.mktemp("show")
+    file, folder = elsewhere / "a.cymatic", elsewhere / "mine"
+    folder.mkdir()
+    assert presets("export", str(file), "--with-bundle", bundle=True)[0] == 0
+    monkeypatch.setenv("XDG_DATA_HOME", str(elsewhere / "data"))
+    assert main(["presets", "import", str(file), "--folder", str(folder)]) == 0
+    out = capfd.readouterr().out
+    assert PresetStore([folder]).names() == ["both", "hot", "wet"]
+    taken = out.partition("--bundle ")[2].strip()
+    assert load_bundle(taken).manifest.name == "tiny"
+    assert main(["presets", "import", str(file), "--folder", str(folder)]) == 0
+    assert "kept what was there" in capfd.readouterr().out

@@ -48,11 +48,7 @@ class Commands:
             Command("1 … 9, 0", "Preset 1 to 10", digits),
             Command("N", "Next preset", {(False, key.Key_N): partial(self.fire, "preset/next")}),
             Command("P", "Previous preset", {(False, key.Key_P): partial(self.fire, "preset/prev")}),
-            Command(
-                "M",
-                "MIDI learn: touch a control, then its knob",
-                {(False, key.Key_M): partial(self.fire, "midi/learn")},
-            ),
+            Command("M", "MIDI: learn a knob or pad", {(False, key.Key_M): partial(self.fire, "midi/learn")}),
             Command("Ctrl 0", "Every control to its default", {(True, key.Key_0): partial(self.fire, "panic")}),
             Command("F1", "This page", {(False, key.Key_F1): show_help}),
             Command("Ctrl Q", "End the show", {(True, key.Key_Q): quit_run}),

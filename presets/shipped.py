@@ -198,7 +198,7 @@ LIBRARY: tuple[Recipe, ...] = (
     ),
     Recipe(
         "bright-brook", "A brook that grows with how high the music plays",
-        (("a brook splashing, rapids between rough ground and trees, sunny morning", 1.0),),
+        (("a brook splashing, rapids by rough ground and trees, sunny morning", 1.0),),
         514229, _look(sound=0.55, text=0.9, react=0.5, wild=0.9, speed=0.9, gains=(0.5, 1.0, 1.1), smooth=0.25),
         2.0, "pulse",
         (_map("centroid", "speed", 0.4, 0.1, 0.4, 1.5), _map("onset", "gain/fine", 0.3)),

@@ -6,6 +6,7 @@ Everything that the runtime would otherwise do in Python is inside: sub-pixel mo
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from training.networks.encoders import Inversion, SoundEncoder, TextEncoder
@@ -64,15 +65,18 @@ class GeneratorGraph(nn.Module):
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
+        self.register_buffer("scale", 127.5 * torch.eye(4, 3).view(4, 3, 1, 1))
+        self.register_buffer("offset", torch.tensor([128.0, 128.0, 128.0, 255.0]))
 
     def forward(
         self, w_plus: Tensor, fields: Tensor, fraction: Tensor, detail: Tensor, detail_fraction: Tensor
     ) -> Tensor:
         w_plus = self.generator.mapping.settle(w_plus)
         picture = self.generator(w_plus, _moved(fields, fraction), detail=_moved(detail, detail_fraction))
-        grey = (picture * 127.5 + 128.0).clamp(0.0, 255.0).to(torch.uint8)
-        opaque = torch.full_like(grey[:, :1], 255)
-        return torch.cat([grey, opaque], 1)[0].permute(1, 2, 0)
+        # One convolution scales and adds alpha, and CPU runtimes leave its channels last, as the picture is to have
+        # them. Bytes come at the very end: TensorRT knows them nowhere else.
+        rgba = nnf.conv2d(picture, self.scale, self.offset).clamp(0.0, 255.0)
+        return rgba[0].permute(1, 2, 0).to(torch.uint8)
 
 
 def _moved(fields: Tensor, fraction: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from engine.control.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("cymatic", "engine", "export", "gui", "presets", "training")
-SUBCOMMANDS = ("live", "render", "devices", "presets", "train", "world")
+SUBCOMMANDS = ("live", "render", "devices", "presets", "train", "world", "export", "bench")
 
 QT = {"PySide6", "shiboken6", "pyqtgraph", "qtpy", "PyQt5", "PyQt6"}
 TORCH = {"torch", "torchvision", "torchaudio"}
@@ -36,6 +36,7 @@ DOORS = {
     ("engine/runtime/torch_cuda.py", "torch"),
     ("engine/runtime/torch_cuda.py", "onnx"),
     ("engine/runtime/cuda.py", "cuda"),
+    ("engine/runtime/tensorrt_session.py", "cuda"),  # through the one above
     ("engine/runtime/tensorrt.py", "tensorrt_rtx"),
     ("engine/runtime/tensorrt.py", "tensorrt"),
     ("engine/runtime/onnxruntime.py", "onnxruntime_ep_nv_tensorrt_rtx"),
@@ -43,6 +44,7 @@ DOORS = {
 """The only holes in the walls: (file, what it may import all the same)."""
 
 LAZY = {
+    ("cymatic/export.py", "onnx"),
     ("cymatic/evaluate.py", "torch"),
     ("cymatic/import.py", "torch"),
     ("cymatic/import.py", "onnxscript"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
+from cymatic.pads import Fader, Pads
 from cymatic.tempo import Tempo
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
@@ -91,7 +92,7 @@ class Stage:
         """Called by every `tick` once the show is to end, so that no loop misses it that begins late."""
         self._say = say
         self._store = store
-        self._names = store.names()
+        self._pads, self._fader = Pads(self.desk, store.banks()), Fader(self.desk)
         self._encode: TextEncoder | None = None
         self._text_session: Session | None = None
         self._preset_serial = 0
@@ -110,8 +111,7 @@ class Stage:
         self._frame: Frame | None = None
         self._held: Frame | None = None
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=256)
-        self.desk.set_options("preset/go", self._names)
-        if preset is None and bundle.manifest.text is not None and DEFAULT_PRESET in self._names:
+        if preset is None and bundle.manifest.text is not None and DEFAULT_PRESET in self._pads.names:
             preset = DEFAULT_PRESET
         first = None if preset is None else self._compose(store.load(preset), 0.0)
 
@@ -179,6 +179,7 @@ class Stage:
         self._go_when_due(now)
         self._midi.tick()
         self._follow_words()
+        self._fader.follow()
         self._tempo.follow(self.status, now)
         self._send_controls()
         self._read_status()
@@ -264,7 +265,7 @@ class Stage:
 
     def preset_names(self) -> list[str]:
         """Names in the order of `preset/next` and of the 1-based `preset/go`."""
-        return self._names
+        return self._pads.names
 
     @property
     def oscquery_port(self) -> int | None:
@@ -295,14 +296,25 @@ class Stage:
         self._midi.touched(trigger)
         if trigger.name == "panic":
             self.tell("panic: every control is at its default")
+        elif trigger.name == "preset/bank":
+            self._pads.choose(str(trigger.value))
         elif trigger.name.startswith("preset/"):
-            name = self._wanted(trigger)
+            self._call(trigger, now)
+        else:
+            self._tempo.obey(trigger.name, now)
+
+    def _call(self, trigger: Trigger, now: float) -> None:
+        if self.desk.get("preset/lock"):
+            self.desk.show("preset/go", self.preset)
+            self.tell("presets are locked: preset/lock 0 lets them go")
+        elif trigger.name == "preset/undo":
+            self._go_back(trigger.fade_s)
+        else:
+            name = self._pads.wanted(trigger, self.preset if self._called is None else self._called[1])
             if name is None:
                 self.tell("there is no preset to go to")
             else:  # the newest call is the one that counts
                 self._called = (now + self._tempo.wait_s(now), name, trigger.fade_s)
-        else:
-            self._tempo.obey(trigger.name, now)
 
     def _learn(self, trigger: str) -> None:
         if not self._midi.ports:
@@ -311,16 +323,6 @@ class Stage:
             self._midi.learn()
         else:
             self._midi.forget()
-
-    def _wanted(self, trigger: Trigger) -> str | None:
-        """The preset that is called: by name, or the neighbour of the one that plays or waits to."""
-        if trigger.name == "preset/go":
-            return str(trigger.value)
-        if not self._names:
-            return None
-        name = self.preset if self._called is None else self._called[1]
-        here = self._names.index(name) if name in self._names else -1
-        return self._names[(here + (1 if trigger.name == "preset/next" else -1)) % len(self._names)]
 
     def _go_when_due(self, now: float) -> None:
         if self._called is not None and now >= self._called[0]:
@@ -333,9 +335,24 @@ class Stage:
             preset = self._store.load(name)
             if fade_s is None:
                 fade_s = preset.fade_s if "fade_s" in preset.model_fields_set else float(self.desk.get("fade"))
-            self._send(*self._compose(preset, fade_s), fade_s)
+            composed = self._compose(preset, fade_s)
         except CymaticError as error:
             self.tell(str(error))
+        else:
+            self._pads.remember(self.preset, self._told, self._words)
+            self._send(*composed, fade_s)
+
+    def _go_back(self, fade_s: float | None) -> None:
+        """Undo the newest call: preset, words and look as they stood before it."""
+        self._called = None
+        place = self._pads.back()
+        if place is None:
+            self.tell("there is no preset to go back to")
+            return
+        fade_s = float(self.desk.get("fade")) if fade_s is None else fade_s
+        self._preset_serial += 1
+        told = {**place.told, "serial": self._preset_serial, "fade_s": fade_s}
+        self._move_to(place.preset, told, place.controls, place.words, fade_s)
 
     def _compose(self, preset: Preset, fade_s: float) -> tuple[Preset, dict[str, Any]]:
         """The preset and what the engine is told of it. Raises `CymaticError` when it does not fit the bundle."""
@@ -347,13 +364,17 @@ class Stage:
 
     def _send(self, preset: Preset, told: dict[str, Any], fade_s: float) -> None:
         """Puts the preset on the desk and sends its place in W+ to the engine."""
+        self._move_to(preset.name, told, preset.controls, "", fade_s)
+
+    def _move_to(
+        self, preset: str, told: dict[str, Any], controls: Mapping[str, float], words: str, fade_s: float
+    ) -> None:
         with self.desk.together():
-            for name, value in preset.controls.items():
-                self.desk.set(name, value, "preset", fade_s)
-            self.desk.show("preset/go", preset.name)
-            self.desk.show("text", "")
+            self._fader.go(controls, fade_s)
+            self.desk.show("preset/go", preset)
+            self.desk.show("text", words)
         self._links.preset.put(told)
-        self.preset, self._told, self._words = preset.name, told, ""
+        self.preset, self._told, self._words = preset, told, ""
 
     def _follow_words(self) -> None:
         """Words that were typed in pull the picture besides the preset's own, with the fade time of the desk."""

@@ -23,6 +23,7 @@ class Crossfade:
         self._fade_s = 0.0
         self._asked_at = 0.0
         self._passed = 1.0
+        self._held: float | None = None
 
     @property
     def share(self) -> float:
@@ -34,10 +35,19 @@ class Crossfade:
         self._from = self.at(now)
         self._to = (base, offset)
         self._fade_s, self._passed = fade_s, 0.0 if fade_s > 0.0 else 1.0
+        self._held = None
+
+    def hold(self, position: float) -> None:
+        """Stay at this part of the way, 0..1, instead of going by time, until the next `go`. 1 holds only what was held
+        before, so that a crossfader at rest lets fades run."""
+        if position < 1.0 or self._held is not None:
+            self._held = position
 
     def at(self, now: float) -> tuple[Latent, Latent]:
         """(base, offset) at this time; in the end the goal bit for bit."""
-        if self._passed < 1.0:
+        if self._held is not None:
+            self._passed += min(max(self._held - self._passed, -LARGEST_STEP), LARGEST_STEP)
+        elif self._passed < 1.0:
             step = (now - self._asked_at) / self._fade_s
             self._passed = min(self._passed + min(max(step, 0.0), LARGEST_STEP), 1.0)
         self._asked_at = now

@@ -159,6 +159,7 @@ class Painter:
         controls, features, latents = self.controls, self.features, self.latents
         if round(controls["seed"]) != self._seed:
             self._aim(controls["fade"], now)
+        self._fade.hold(float(controls["crossfader"]))
         base, offset = self._fade.at(now)
         if self._reactivity.wants:
             controls = self._reactivity.move(controls, measure(features, self.beat(now)), passed, self._fade.share)

@@ -78,7 +78,7 @@ class _Playing:
 
 
 class Reactivity:
-    """The maps that play, those of the preset and, while it fades, those that it replaces. One thread."""
+    """The maps of the preset and of the place before, to which the crossfader may go back. One thread."""
 
     def __init__(self) -> None:
         self._playing: list[_Playing] = []
@@ -91,6 +91,7 @@ class Reactivity:
     def go(self, maps: Sequence[Map]) -> None:
         """Fade to these maps; one that plays already goes on."""
         wanted = list(maps)
+        self._playing = [playing for playing in self._playing if playing.gain > 0.0]
         for playing in self._playing:
             playing.begins, playing.goal = playing.gain, 0.0
             if playing.map in wanted:
@@ -118,6 +119,4 @@ class Reactivity:
         for name in {playing.map.control for playing in self._playing}:
             control = CONTROLS[name]
             moved[name] = min(max(moved[name], control.minimum), control.maximum)
-        if share >= 1.0:
-            self._playing = [playing for playing in self._playing if playing.goal > 0.0]
         return moved

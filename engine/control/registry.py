@@ -189,6 +189,15 @@ REGISTRY: tuple[Control, ...] = (
     _stage("preset/go", "choice", "", "Goes to a preset, by its name or its position from 1"),
     _stage("preset/next", "trigger", False, "Goes to the next preset"),
     _stage("preset/prev", "trigger", False, "Goes to the previous preset"),
+    _stage("preset/bank", "choice", "", "Lays a bank of presets under the fingers: positions begin at its first pad"),
+    _stage("preset/lock", "bool", False, "Presets that are called are refused, so that no elbow ends a scene"),
+    _stage("preset/undo", "trigger", False, "Goes back to where the picture stood before the newest preset"),
+    _stage(
+        "crossfader",
+        "float",
+        1.0,
+        "From the place before (0) to the preset called last (1); a call at 0 waits for the fader",
+    ),
     Control(
         "quantise",
         "choice",

@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 1024, 768
 GAP, LABEL = 6, 22
 ACROSS = 10  # faders in a row
 PADS = 16
-FADER, BUTTON = 196, 52
+FADER, BUTTON = 150, 52
 COLOURS = {"stage": "0.90 0.35 0.25", "engine": "0.95 0.65 0.25", "room": "0.55 0.60 0.65"}
 _MOMENTARY, _TOGGLE = 0, 2
 _IDS = uuid.UUID("5a7e1f0e-3f6c-4d0b-9c57-2d6f9e0c9123")
@@ -77,7 +77,7 @@ def _place(parent: xml.Element, control: Control, frame: Frame) -> None:
 
 def _pad(parent: xml.Element, control: Control, option: str, frame: Frame) -> None:
     name = f"{control.name}/{option}"
-    _label(parent, name, f"{title(control)} {option}" if control.options else option, frame)
+    _label(parent, name, option if control.name == "preset/go" else f"{title(control)} {option}", frame)
     node = _node("BUTTON", name, frame, COLOURS["engine"], buttonType=_MOMENTARY)
     _values(node, x="0", touch="false")
     _osc(node, f"{control.address()}/{option}", "RISE", 0.0, 1.0)

@@ -73,3 +73,25 @@ def test_a_stall_in_the_middle_is_no_jump():
     after = float(fade.at(9.0)[0][0, 0])
     assert 0 < after - before <= 1.5 * LARGEST_STEP
     assert walk(fade, 9.0, 12.0)[-1] == 1.0
+
+
+def test_a_crossfader_holds_the_picture_on_the_way():
+    fade = Crossfade(latent(0), latent(0))
+    fade.go(latent(1), latent(0), 3.0, now=0.0)
+
+    def moved(position: float, begins: float) -> np.ndarray:
+        values = []
+        for now in np.arange(begins, begins + 0.5, 1 / 60):
+            fade.hold(position)
+            values.append(float(fade.at(now)[0][0, 0]))
+        return np.array(values)
+
+    path = np.concatenate([moved(1.0, 0.0), moved(0.5, 1.0), moved(0.0, 2.0), moved(1.0, 3.0)])
+    assert np.abs(np.diff(path)).max() <= 1.5 * LARGEST_STEP + 1e-6
+    assert path[29] > 0, "at 1 a fade runs by itself"
+    assert path[59] == pytest.approx(0.5)
+    assert path[89] == 0.0
+    assert path[119] == 1.0
+    fade.go(latent(2), latent(0), 0.5, now=4.0)
+    assert moved(1.0, 4.0)[0] < 1.1, "and the next one runs as well"
+    assert moved(1.0, 4.5)[-1] == 2.0

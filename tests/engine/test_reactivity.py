@@ -109,7 +109,8 @@ def test_maps_fade_with_their_preset_and_a_fade_that_is_overtaken_goes_on():
     assert at(1.0) == pytest.approx((2.0, 0.0))
     assert at(1.0) == pytest.approx((2.0, 0.0))
     playing.go([])
-    at(1.0)
+    assert at(1.0) == (0.0, 0.0)
+    playing.go([])
     assert not playing.wants
 
 

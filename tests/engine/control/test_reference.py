@@ -79,7 +79,8 @@ def test_the_touchosc_layout_moves_every_control_that_a_finger_can_move(nodes):
     sent = {
         node.findtext("messages/osc/path/partial/value"): node for node in nodes if node.find("messages") is not None
     }
-    pads = {f"/cymatic/preset/go/{number}" for number in range(1, PADS + 1)}
+    open_ended = [control for control in REGISTRY if control.kind == "choice" and not control.options]
+    pads = {f"{control.address()}/{number}" for control in open_ended for number in range(1, PADS + 1)}
     pads |= {f"{control.address()}/{option}" for control in REGISTRY for option in control.options}
     touchable = {c.address() for c in REGISTRY if c.kind in ("float", "bool", "trigger")}
     assert set(sent) == touchable | pads

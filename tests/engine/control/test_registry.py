@@ -28,6 +28,7 @@ PUBLISHED = {
     "noise": (0.0, 3.0),
     "seed": (0.0, 999.0),
     "tempo/bpm": (0.0, 240.0),
+    "crossfader": (0.0, 1.0),
 }
 PUBLISHED_KINDS = {
     "blackout": "bool",
@@ -36,6 +37,9 @@ PUBLISHED_KINDS = {
     "preset/go": "choice",
     "preset/next": "trigger",
     "preset/prev": "trigger",
+    "preset/bank": "choice",
+    "preset/lock": "bool",
+    "preset/undo": "trigger",
     "panic": "trigger",
     "text": "text",
     "quantise": "choice",
@@ -72,7 +76,7 @@ def test_rows_are_fit_to_be_printed(control: Control):
 def test_what_must_work_while_the_engine_is_dead_belongs_to_the_stage():
     assert {c.name for c in REGISTRY if c.scope == "stage"} == {
         "master", "blackout", "freeze", "testcard", "fade", "preset/go", "preset/next", "preset/prev", "panic",
-        "text", "midi/learn", "midi/forget",
+        "text", "midi/learn", "midi/forget", "preset/bank", "preset/lock", "preset/undo", "crossfader",
         "quantise", "tempo/bpm", "tempo/tap", "tempo/resync", "tempo/nudge/earlier", "tempo/nudge/later",
     }  # fmt: skip
 

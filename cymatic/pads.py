@@ -1,0 +1,102 @@
+"""Which preset a pad, a name or a neighbour means, and the way back: the stage's memory for presets."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.control.desk import Desk, Trigger
+from engine.control.registry import REGISTRY
+from presets.store import Bank
+
+UNDO = 32
+"""Calls that can be taken back."""
+LOOK = tuple(control.name for control in REGISTRY if control.kind == "float" and control.scope == "engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the picture stood: the preset, what the engine was told of it, typed words and the controls of the look."""
+
+    preset: str
+    told: Mapping[str, Any]
+    words: str
+    controls: Mapping[str, float]
+
+
+class Pads:
+    """The banks of a show, of which one lies under the fingers. Belongs to the stage's thread.
+
+    Positions, `preset/next` and `preset/prev` count from the first pad of that bank, and go on into the next banks.
+    """
+
+    def __init__(self, desk: Desk, banks: Sequence[Bank]) -> None:
+        self._desk, self._banks = desk, {bank.name: bank.names for bank in banks}
+        self._past: deque[Place] = deque(maxlen=UNDO)
+        desk.set_options("preset/bank", self._banks)
+        self.names: list[str] = []
+        self.choose(next(iter(self._banks), ""))
+
+    def choose(self, bank: str) -> None:
+        """Lay this bank under the fingers."""
+        order = list(self._banks)
+        at = order.index(bank) if bank in order else 0
+        self.names = [name for key in order[at:] + order[:at] for name in self._banks[key]]
+        self._desk.set_options("preset/go", self.names)
+        self._desk.show("preset/bank", bank)
+
+    def wanted(self, trigger: Trigger, here: str) -> str | None:
+        """The preset that is called, when `here` plays or waits to; None when there is none."""
+        if trigger.name == "preset/go":
+            return str(trigger.value)
+        if not self.names:
+            return None
+        at = self.names.index(here) if here in self.names else -1
+        return self.names[(at + (1 if trigger.name == "preset/next" else -1)) % len(self.names)]
+
+    def remember(self, preset: str, told: Mapping[str, Any], words: str) -> None:
+        """The picture is about to leave this place."""
+        values = self._desk.snapshot()
+        self._past.append(Place(preset, told, words, {name: float(values[name]) for name in LOOK}))
+
+    def back(self) -> Place | None:
+        """The place that was left last, which is then forgotten; None when there is none."""
+        return self._past.pop() if self._past else None
+
+
+class Fader:
+    """What the crossfader does to the controls, while the engine moves in W+ by the same share.
+
+    At 1 the preset that was called last is there, or being faded to; moved down, the fader holds the picture on the way
+    from the place before. At 0 a call only lays the next preset ready, and moving up plays it.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._from: dict[str, float] = {}
+        self._to: Mapping[str, float] = {}
+        self._stood = 1.0
+
+    def go(self, controls: Mapping[str, float], fade_s: float) -> None:
+        """A preset with these controls is called."""
+        values = self._desk.snapshot()
+        self._from, self._to = {name: float(values[name]) for name in controls}, dict(controls)
+        if self._desk.get("crossfader") == 0.0:
+            return
+        self._desk.show("crossfader", 1.0)
+        self._stood = 1.0
+        for name, value in controls.items():
+            self._desk.set(name, value, "preset", fade_s)
+
+    def follow(self) -> None:
+        """Put the controls where the fader has been moved to."""
+        stands = float(self._desk.get("crossfader"))
+        if stands == self._stood:
+            return
+        self._stood = stands
+        share = stands * stands * (3.0 - 2.0 * stands)  # as `engine.crossfade` has it
+        for name, value in self._to.items():
+            start = self._from[name]
+            self._desk.set(name, value if share == 1.0 else start + share * (value - start), "preset")

@@ -14,7 +14,6 @@ from engine.runtime import CPU_RUNTIMES
 from engine.runtime.session import can_run
 from export import measure
 
-
 pytestmark = pytest.mark.timeout(900)  # for a busy machine
 
 

@@ -121,7 +121,8 @@ def _render(args: argparse.Namespace, path: Path) -> tuple[int, float]:
 
 def _preset(name: str | None, bundle: Bundle) -> tuple[Mapping[str, Any], Mapping[str, float]]:
     """What the painter is told of a preset, and the controls that it sets. None: the one that a show begins with."""
-    from cymatic.stage import DEFAULT_PRESET, TEXT_RUNTIME
+    from cymatic.stage import DEFAULT_PRESET
+    from cymatic.words import TEXT_RUNTIME
     from engine.offline import CALM
     from engine.runtime.session import open_graph
     from presets.compose import compose, needs_encoder

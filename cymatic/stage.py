@@ -18,6 +18,7 @@ import platformdirs
 
 from cymatic.pads import Fader, Pads
 from cymatic.tempo import Tempo
+from cymatic.words import Reader
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
 from engine.control.midi import Midi, open_midi
@@ -30,13 +31,10 @@ from engine.slot import Frame
 from engine.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from engine.runtime.session import Session
     from presets.schema import Preset
     from presets.store import PresetStore
-    from presets.text import Encoded, TextEncoder
 
 DEFAULT_PRESET = "open-sky"
-TEXT_RUNTIME = "onnxruntime"  # opens a small graph in milliseconds
 EVENTS_KEPT = 200
 ERRORS_SHOWN = 20
 RATE_OVER_S = 1.0
@@ -93,8 +91,7 @@ class Stage:
         self._say = say
         self._store = store
         self._pads, self._fader = Pads(self.desk, store.banks()), Fader(self.desk)
-        self._encode: TextEncoder | None = None
-        self._text_session: Session | None = None
+        self._read = Reader(bundle, self.tell)
         self._preset_serial = 0
         self._told: dict[str, Any] = {"serial": 0, "name": "", "base": {"seed": 1}, "offset": None, "fade_s": 0.0}
         self._words = ""
@@ -158,9 +155,7 @@ class Stage:
                 told.stop()
         self._osc.join()
         self._links.close()
-        if self._text_session is not None:
-            self._text_session.close()
-            self._text_session = None
+        self._read.close()
 
     def close(self) -> None:
         """Asks the show to end. May be called from a signal handler."""
@@ -358,7 +353,7 @@ class Stage:
         """The preset and what the engine is told of it. Raises `CymaticError` when it does not fit the bundle."""
         from presets.compose import compose, needs_encoder
 
-        encode = self._text_encoder() if needs_encoder(preset, self.bundle) else None
+        encode = self._read if needs_encoder(preset, self.bundle) else None
         self._preset_serial += 1
         return preset, compose(preset, self.bundle, self._preset_serial, fade_s, encode)
 
@@ -385,7 +380,7 @@ class Stage:
         offset = self._told["offset"]
         try:
             if words:
-                pull = self._text_encoder()(words).delta
+                pull = self._read(words).delta
                 offset = (pull if offset is None else np.asarray(offset, np.float32) + pull).tolist()
         except CymaticError as error:
             self.tell(str(error))
@@ -412,27 +407,6 @@ class Stage:
                 "error": str(status.get("error") or ""),
             }
         )
-
-    def _text_encoder(self) -> TextEncoder:
-        """The bundle's own words, opened when a preset needs them: one whose words another bundle has embedded."""
-        from engine.runtime.session import open_graph
-        from presets.text import text_encoder
-
-        if self._encode is None:
-            self._text_session = open_graph(self.bundle, "text", TEXT_RUNTIME, threads=1)
-            self._encode = text_encoder(self._text_session, self.bundle.manifest.text)
-        return self._telling(self._encode)
-
-    def _telling(self, encode: TextEncoder) -> TextEncoder:
-        """The same, but the performer is told which words did not count."""
-
-        def told(text: str) -> Encoded:
-            encoded = encode(text)
-            if encoded.ignored:
-                self.tell(f"{text[:40]!r}: this bundle does not know or cannot fit: {', '.join(encoded.ignored)}")
-            return encoded
-
-        return told
 
     def _send_controls(self) -> None:
         told = {"controls": self.desk.snapshot(), "clock": self._tempo.for_engine(time.perf_counter())}

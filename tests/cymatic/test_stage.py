@@ -186,7 +186,7 @@ def test_words_of_another_bundle_are_read_again_by_this_one(open_stage, store):
     told = stage._links.preset.get()[1]
     assert np.abs(told["offset"]).max() > 0.01
     recipe = Recipe("x", texts=(("a storm at night", 1.0),))
-    expected = recipe.build(stage._text_encoder(), "0" * 64).anchors[0].offset
+    expected = recipe.build(stage._read, "0" * 64).anchors[0].offset
     assert np.array(told["offset"]) == pytest.approx(np.array(expected), rel=1e-3, abs=1e-4)
 
 
@@ -243,7 +243,7 @@ def test_words_that_are_typed_in_pull_besides_the_preset_and_let_go(open_stage):
     stage.desk.set("text", "a storm at night", "osc:test")
     stage.tick()
     told = stage._links.preset.get()[1]
-    expected = stage._text_encoder()("a storm at night").delta
+    expected = stage._read("a storm at night").delta
     assert np.array(told["offset"]) == pytest.approx(expected)
     assert told["fade_s"] == stage.desk.get("fade")
     stage.desk.set("text", "", "osc:test")

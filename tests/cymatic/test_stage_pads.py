@@ -1,0 +1,119 @@
+"""Banks, lock, undo and crossfader of a stage whose engine is never started."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cymatic.stage import EngineOptions, Stage
+from engine.bundle import load_bundle
+from engine.offline import open_sessions
+from engine.painter import Painter
+from presets.schema import Preset, Seed
+from presets.store import PresetStore
+
+PRESETS = {
+    "alpha": ("days", 1.0, 0.2),
+    "beta": ("days", 2.0, 0.4),
+    "gamma": ("nights", 3.0, 0.6),
+    "delta": ("nights", 4.0, 0.8),
+}
+
+
+@pytest.fixture
+def stage(tiny_bundle, tmp_path):
+    store = PresetStore([tmp_path])
+    for number, (name, (bank, speed, smoothing)) in enumerate(PRESETS.items()):
+        look = {"speed": speed, "smoothing": smoothing}
+        store.save(Preset(name=name, bank=bank, base=Seed(seed=number), controls=look, fade_s=0.0))
+    stage = Stage(load_bundle(tiny_bundle), store, EngineOptions("demo"), "alpha", osc_port=0)
+    yield stage
+    stage.stop()
+
+
+def call(stage: Stage, name: str, value: object = True, fade_s: float | None = None) -> str:
+    stage.desk.set(name, value, "test", fade_s)
+    stage.tick()
+    return stage.preset
+
+
+def look(stage: Stage) -> tuple[float, float]:
+    return stage.desk.get("speed"), stage.desk.get("smoothing")
+
+
+def test_positions_count_from_the_bank_and_neighbours_go_on_into_the_next(stage):
+    assert stage.desk.options("preset/bank") == ("days", "nights")
+    assert list(stage.preset_names()) == ["alpha", "beta", "delta", "gamma"]
+    assert call(stage, "preset/go", 2) == "beta"
+    assert call(stage, "preset/bank", "nights") == "beta", "a bank alone changes nothing"
+    assert stage.desk.get("preset/bank") == "nights"
+    assert call(stage, "preset/go", 1) == "delta"
+    assert call(stage, "preset/go", "alpha") == "alpha", "names reach every bank"
+    assert call(stage, "preset/prev") == "gamma"
+    assert call(stage, "preset/next") == "alpha"
+    assert call(stage, "preset/bank", 1) == "alpha"
+    assert stage.preset_names()[0] == "alpha"
+
+
+def test_a_locked_stage_keeps_its_preset(stage):
+    stage.desk.set("preset/lock", True, "test")
+    for name, value in (("preset/go", "gamma"), ("preset/next", True), ("preset/undo", True)):
+        assert call(stage, name, value) == "alpha"
+        assert stage.desk.get("preset/go") == "alpha"
+        assert "locked" in stage.errors[-1]
+    stage.desk.set("preset/lock", False, "test")
+    assert call(stage, "preset/go", "gamma") == "gamma"
+
+
+def test_undo_goes_back_to_the_look_as_the_performer_had_left_it(stage):
+    stage.desk.set("fade", 0.0, "test")
+    stage.desk.set("speed", 0.7, "test")
+    stage.desk.set("text", "storm sea", "test")
+    stage.tick()
+    with_words = stage._links.preset.get()[1]["offset"]
+    call(stage, "preset/go", "beta")
+    call(stage, "preset/go", "gamma")
+    assert call(stage, "preset/undo") == "beta"
+    assert look(stage) == (2.0, 0.4)
+    assert call(stage, "preset/undo") == "alpha"
+    assert look(stage) == (0.7, 0.2)
+    assert stage.desk.get("text") == "storm sea"
+    told = stage._links.preset.get()[1]
+    assert (told["base"], told["offset"]) == ({"seed": 0}, with_words)
+    assert call(stage, "preset/undo") == "alpha"
+    assert "no preset to go back to" in stage.errors[-1]
+
+
+def test_the_crossfader_holds_the_controls_between_two_presets(stage):
+    call(stage, "preset/go", "delta")
+    assert look(stage) == (4.0, 0.8)
+    call(stage, "crossfader", 0.5)
+    assert look(stage) == pytest.approx((2.5, 0.5))
+    call(stage, "crossfader", 0.0)
+    assert look(stage) == (1.0, 0.2), "exactly where it came from"
+    call(stage, "preset/go", "beta")
+    assert look(stage) == (1.0, 0.2), "at 0 the next preset is only laid ready"
+    assert stage.desk.get("crossfader") == 0.0
+    call(stage, "crossfader", 1.0)
+    assert look(stage) == (2.0, 0.4)
+    call(stage, "crossfader", 0.4)
+    call(stage, "preset/go", "gamma")
+    assert (stage.desk.get("crossfader"), look(stage)) == (1.0, (3.0, 0.6))
+
+
+def test_the_picture_follows_the_crossfader(tiny_bundle):
+    bundle = load_bundle(tiny_bundle)
+    shape = bundle.tensors["w_avg"].shape
+    with open_sessions(bundle, "onnxruntime", threads=1) as sessions:
+        painter = Painter(bundle, sessions, 16_000)
+        painter.controls |= {"sound/weight": 0.0, "noise": 0.0, "crossfader": 0.0}
+        painter.go({"base": {"w_plus": np.zeros(shape).tolist()}, "offset": None}, 0.0)
+        painter.go({"base": {"w_plus": np.ones(shape).tolist()}, "offset": None, "fade_s": 1.0}, 0.0)
+        now, seen = 0.0, []
+        for position in (0.0, 0.5, 1.0, 0.0):
+            painter.controls["crossfader"] = position
+            for _ in range(30):
+                now += 1 / 30
+                w_plus = painter.move(now)
+            seen.append(float(w_plus.mean()))
+    assert seen == pytest.approx([0.0, 0.5, 1.0, 0.0], abs=1e-5)

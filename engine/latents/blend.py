@@ -21,31 +21,32 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 
-LEVEL_SHARE, ONSET_SHARE = 0.6, 0.8
+LEVEL_SHARE, ONSET_SHARE = 1.5, 0.8
 STROKE_GAIN = 2.0  # reactivity at its default of a half gives the whole stroke to the hardest onset
-SLOW_LEVEL_S = 2.0
+SLOW_LEVEL_S = 6.0
 
 
 def pulse(level: float, slow_level: float, onset: float) -> float:
-    """How much the sound stands out right now, −0.6..1.4; 0 for steady sound, however loud.
+    """How much the sound stands out right now, −1..2.3; 0 for steady sound, however loud.
 
     The level counts against its own recent mean: music sits at one loudness for minutes, and an absolute level would
     only shift every picture by a constant. An onset counts whole.
     """
-    return LEVEL_SHARE * min(max(level - slow_level, -1.0), 1.0) + ONSET_SHARE * onset
+    return min(max(LEVEL_SHARE * (level - slow_level), -1.0), LEVEL_SHARE) + ONSET_SHARE * onset
 
 
 class SlowLevel:
-    """The recent mean of the level (one pole, two seconds), which `pulse` compares with. Player thread only."""
+    """The recent mean of the level, which `pulse` compares with: of all that was heard at first, then one pole of six
+    seconds. Player thread only."""
 
     def __init__(self) -> None:
-        self._value: float | None = None
+        self._value = self._heard_s = 0.0
 
     def follow(self, level: float, dt: float) -> float:
         """Take in the level of the last `dt` seconds, 0..1, and return the mean."""
-        if self._value is None:
-            self._value = level
-        self._value += (level - self._value) * -math.expm1(-dt / SLOW_LEVEL_S)
+        self._heard_s = min(self._heard_s + dt, SLOW_LEVEL_S)
+        share = 1.0 if self._heard_s == 0.0 else max(-math.expm1(-dt / SLOW_LEVEL_S), dt / self._heard_s)
+        self._value += share * (level - self._value)
         return self._value
 
 

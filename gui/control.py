@@ -177,7 +177,7 @@ class ControlWindow(QWidget):
         grid.setSpacing(8)
         for control in REGISTRY:
             widget: QWidget | None = None
-            if control.kind == "choice" and control.options:
+            if control.kind == "choice" and control.name != "preset/go":  # which are the pads
                 widget = self._choice(control)
             elif control.kind == "trigger" and control.name not in self.buttons:
                 widget = self._trigger(control.name, label(control).split()[-1].capitalize())
@@ -187,8 +187,6 @@ class ControlWindow(QWidget):
 
     def _choice(self, control: Control) -> QComboBox:
         box = self.choices[control.name] = QComboBox()
-        for option in control.options:
-            box.addItem(f"{label(control)} {option}", option)
         box.setFont(style.font(style.SMALL))
         box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         box.setAccessibleName(control.name)
@@ -252,6 +250,11 @@ class ControlWindow(QWidget):
             if not line.hasFocus() and line.text() != values[name]:
                 line.setText(str(values[name]))
         for name, box in self.choices.items():
+            options = desk.options(name)
+            if tuple(box.itemData(row) for row in range(box.count())) != options:
+                box.clear()
+                for option in options:
+                    box.addItem(f"{label(CONTROLS[name])} {option}", option)
             box.setCurrentIndex(box.findData(desk.get(name)))
         self._show_presets()
         self._show_sound(status)

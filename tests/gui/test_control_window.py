@@ -122,7 +122,10 @@ def test_a_choice_is_made_and_shown(window, stage):
     box.activated.emit(2)
     assert stage.desk.get("quantise") == "bar"
     stage.desk.set("quantise", 2, origin="osc")
+    stage.desk.set_options("preset/bank", ("nature", "club"))
     window.refresh()
+    bank = window.choices["preset/bank"]
+    assert [bank.itemData(row) for row in range(bank.count())] == ["nature", "club"]
     assert box.currentText() == "Quantise beat"
 
 

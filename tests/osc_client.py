@@ -1,4 +1,4 @@
-"""A controller for the tests, built on python-osc, which shares no code with the server."""
+"""A controller for the tests, built on python-osc. `oscsend`, Pure Data and SuperCollider, elsewhere, are not."""
 
 from __future__ import annotations
 

@@ -48,4 +48,5 @@ class Conditioner:
         if len(since):
             self._since_loud = int(min(since[-1], 1 << 30))
         closed = (since - HOLD_S * self._rate) / (CLOSE_S * self._rate)
-        return np.clip(1.0 - closed, 0.0, 1.0).astype(np.float32)
+        opening: Float32 = np.clip(1.0 - closed, 0.0, 1.0).astype(np.float32)
+        return opening

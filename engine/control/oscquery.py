@@ -180,7 +180,7 @@ class Advertisement:
                 "nobody is told by zeroconf: it is not installed; pip install 'cymatic[oscquery]'"
             ) from None
         everywhere = self._host in ("", "0.0.0.0")
-        addresses = _own_addresses() if everywhere else [self._host]
+        addresses = own_addresses() if everywhere else [self._host]
         try:
             self._zeroconf = Zeroconf(interfaces=InterfaceChoice.All if everywhere else addresses)
             for kind, port in self._ports.items():
@@ -199,7 +199,7 @@ class Advertisement:
             self._zeroconf = None
 
 
-def _own_addresses() -> list[str]:
+def own_addresses() -> list[str]:
     """The IPv4 addresses of this machine that others may reach."""
     import psutil
 

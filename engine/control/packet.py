@@ -1,6 +1,7 @@
-"""OSC packets as bytes: read, written, and framed for TCP.
+"""OSC packets as bytes: measured, then read and written by python-osc, and framed for TCP.
 
-Whatever comes from a network is measured before a byte of it is believed: sizes are positive and inside the packet,
+Whatever comes from a network is measured before python-osc sees it (which hangs on a bundle element of negative size,
+makes regular expressions of addresses and sleeps until a bundle's time tag): sizes are positive and inside the packet,
 bundles lie at most `MAX_DEPTH` deep, addresses are short and printable, every argument is there in full. Reading takes
 time linear in the packet and either gives all of its messages or raises `Malformed`. Nothing here waits for a bundle's
 time tag, and an address is never a pattern.
@@ -12,6 +13,9 @@ import struct
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from pythonosc.osc_message import OscMessage, ParseError
+from pythonosc.osc_message_builder import OscMessageBuilder
+
 Argument: TypeAlias = float | bool | str | None
 
 MAX_PACKET = 65536
@@ -22,10 +26,11 @@ MAX_ARGUMENTS = 16
 _BUNDLE = b"#bundle\0"
 _IMMEDIATELY = 1  # a time tag that is no time
 _NTP_EPOCH_S = 2_208_988_800  # from 1900 to 1970
-_NUMBERS = {ord(tag): struct.Struct(form) for tag, form in {"i": ">i", "f": ">f", "h": ">q", "d": ">d"}.items()}
-_CONSTANTS: dict[int, bool | None] = {ord("T"): True, ord("F"): False, ord("I"): True, ord("N"): None}
-"""Type tags without bytes; "impulse" presses a button, as true does."""
-_STRINGS = (ord("s"), ord("S"))
+_SIZES = {ord(tag): size for tag, size in {"i": 4, "f": 4, "h": 8, "d": 8, "T": 0, "F": 0, "N": 0}.items()}
+"""Bytes of an argument by its type tag; a string has as many as it has."""
+_STRING = ord("s")
+_PLAIN = bytes.maketrans(b"IS", b"Ts")
+"""Tags that python-osc does not know: "impulse", which presses a button as true does, and another kind of string."""
 
 _END, _ESC = b"\xc0", b"\xdb"
 _ESC_END, _ESC_ESC = b"\xdb\xdc", b"\xdb\xdd"
@@ -67,19 +72,11 @@ def unpack(data: bytes) -> Packet:
 
 def pack(address: str, *values: float | bool | str) -> bytes:
     """One message. True and false are written as 1 and 0, since many controllers know no other."""
-    tags, body = ",", b""
+    message = OscMessageBuilder(address)
     for value in values:
-        if isinstance(value, str):
-            tags, body = tags + "s", body + _padded(value.encode())
-        elif isinstance(value, int):
-            tags, body = tags + "i", body + struct.pack(">i", value)
-        else:
-            tags, body = tags + "f", body + struct.pack(">f", value)
-    return _padded(address.encode()) + _padded(tags.encode()) + body
-
-
-def _padded(text: bytes) -> bytes:
-    return text + b"\0" * (4 - len(text) % 4)
+        message.add_arg(int(value) if isinstance(value, bool) else value)
+    built: bytes = message.build().dgram
+    return built
 
 
 def _collect(data: bytes, messages: list[Message], depth: int) -> None:
@@ -117,28 +114,22 @@ def _message(data: bytes) -> Message:
     tags = data[first:last]
     if last < 0 or not tags.startswith(b",") or len(tags) > 1 + MAX_ARGUMENTS:
         raise Malformed("no usable type tags")
+    plain = tags.translate(_PLAIN)
     at = (last | 3) + 1
-    arguments: list[Argument] = []
-    for tag in tags[1:]:
-        if tag in _NUMBERS:
-            number = _NUMBERS[tag]
-            if at + number.size > len(data):
-                raise Malformed("an argument is cut off")
-            arguments.append(number.unpack_from(data, at)[0])
-            at += number.size
-        elif tag in _STRINGS:
+    for tag in plain[1:]:
+        if tag == _STRING:
             end = data.find(b"\0", at)
-            if end < 0:
-                raise Malformed("an argument is cut off")
-            try:
-                arguments.append(data[at:end].decode())
-            except UnicodeDecodeError:
-                raise Malformed("an argument is not text") from None
-            at = (end | 3) + 1
-        elif tag in _CONSTANTS:
-            arguments.append(_CONSTANTS[tag])
+            at = len(data) + 1 if end < 0 else (end | 3) + 1
+        elif tag in _SIZES:
+            at += _SIZES[tag]
         else:
             raise Malformed(f"an argument of type {chr(tag)!r}, which no control takes")
+        if at > len(data):
+            raise Malformed("an argument is cut off")
+    try:
+        arguments = OscMessage(data[:first] + plain + data[last:]).params
+    except (ParseError, UnicodeDecodeError):
+        raise Malformed("an argument is not text") from None
     return Message(address, tuple(arguments))
 
 

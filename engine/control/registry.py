@@ -162,6 +162,13 @@ REGISTRY: tuple[Control, ...] = (
     _look("text/weight", 1.0, 0, 1, "", "How much the preset's words pull the picture towards their scene"),
     _look("sound/gain", 0.0, -24, 24, "dB", "Gain before analysis: more for a quiet microphone, less when it clips"),
     _room("sound/gate", -90.0, -90.0, 0.0, "dB", "Noise gate: what stays softer than this is heard as silence"),
+    Control(
+        "flash/limit",
+        "bool",
+        True,
+        description="Holds back what flashes more than three times a second; off only where nobody is harmed",
+        scope="room",
+    ),
     _look("reactivity", 0.5, 0, 1, "", "How hard the picture jumps on level and onsets: 0 drifts, 1 punches"),
     _look("truncation", 1.0, 0, 1.5, "", "Diversity: 0 is the average landscape, 1 as learned, above 1 wilder"),
     _look("speed", 1.0, 0, 4, "×", "How fast the textures flow: 0 stands still, 1 is natural"),

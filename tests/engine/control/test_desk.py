@@ -31,7 +31,7 @@ def desk(clock: Clock) -> Desk:
 
 
 def test_begins_with_the_defaults_and_shows_only_what_lasts(desk: Desk):
-    assert desk.snapshot() == {c.name: c.default for c in REGISTRY if c.kind in ("float", "bool")}
+    assert desk.snapshot() == {c.name: c.default for c in REGISTRY if c.continuous}
     assert desk.controls == REGISTRY
 
 
@@ -138,7 +138,7 @@ def test_panic_puts_everything_back_and_tells_the_stage(desk: Desk, clock: Clock
     clock.now += 1.0
     desk.set("panic", 1, "osc")
     clock.now += 60.0
-    assert desk.snapshot() == {c.name: c.default for c in REGISTRY if c.kind in ("float", "bool")}
+    assert desk.snapshot() == {c.name: c.default for c in REGISTRY if c.continuous}
     assert [event.name for event in desk.take_triggers()] == ["panic"]
     desk.set("speed", 2.0, "osc")
     desk.set("panic", 0, "osc")

@@ -32,6 +32,7 @@ PUBLISHED = {
 }
 PUBLISHED_KINDS = {
     "blackout": "bool",
+    "flash/limit": "bool",
     "freeze": "bool",
     "testcard": "bool",
     "preset/go": "choice",

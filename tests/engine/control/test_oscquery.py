@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
 import shutil
 import socket
 import subprocess
@@ -161,12 +162,16 @@ def test_zeroconf_tells_where_both_are():
     told = Advertisement(address, 9123, 9124)
     told.start()
     seeker = zeroconf.Zeroconf(interfaces=[address])
+    ports = {"_osc._udp.local.": 9123, "_oscjson._tcp.local.": 9124}
+    seen: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     try:
-        for kind, port in (("_osc._udp.local.", 9123), ("_oscjson._tcp.local.", 9124)):
-            name = f"cymatic on {socket.gethostname().partition('.')[0]}.{kind}"
+        browsed = [lambda service_type, name, **_: seen.put((service_type, name))]
+        zeroconf.ServiceBrowser(seeker, list(ports), handlers=browsed)
+        for kind, name in sorted(seen.get(timeout=20) for _ in ports):
+            assert name == f"cymatic on {socket.gethostname().partition('.')[0]}.{kind}"
             info = seeker.get_service_info(kind, name, timeout=10_000)
             assert info is not None
-            assert (info.port, info.parsed_addresses()) == (port, [address])
+            assert (info.port, info.parsed_addresses()) == (ports.pop(kind), [address])
     finally:
         seeker.close()
         told.stop()

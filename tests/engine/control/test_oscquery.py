@@ -166,12 +166,14 @@ def test_zeroconf_tells_where_both_are():
     seen: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     try:
         browsed = [lambda service_type, name, **_: seen.put((service_type, name))]
-        zeroconf.ServiceBrowser(seeker, list(ports), handlers=browsed)
+        browser = zeroconf.ServiceBrowser(seeker, list(ports), handlers=browsed)
         for kind, name in sorted(seen.get(timeout=20) for _ in ports):
             assert name == f"cymatic on {socket.gethostname().partition('.')[0]}.{kind}"
             info = seeker.get_service_info(kind, name, timeout=10_000)
             assert info is not None
             assert (info.port, info.parsed_addresses()) == (ports.pop(kind), [address])
+        browser.cancel()
+        browser.join()
     finally:
         seeker.close()
         told.stop()

@@ -65,7 +65,9 @@ def zeros_between(x: Tensor, factor: int) -> Tensor:
 
 
 def filtered(x: Tensor, kernel: Tensor) -> Tensor:
-    """Each channel convolved with one kernel `[k, k]`, where it fits."""
+    """Each channel convolved with one kernel, where it fits: `[k, k]`, or `[k]` down and then across."""
+    if kernel.dim() == 1:
+        return filtered(filtered(x, kernel[:, None]), kernel[None])
     return nnf.conv2d(x[:, None], kernel.flip(0, 1)[None, None])[:, 0]
 
 
@@ -85,11 +87,11 @@ def convolved2(x: Tensor, weight: Tensor, up: bool) -> Tensor:
     # A transposed convolution: zeros between, then a true convolution, whose last row and column only see zeros.
     x = nnf.pad(zeros_between(x, 2)[:, :-1, :-1], (2, 2, 2, 2))
     x = nnf.conv2d(x[None], weight.flip(2, 3))[0]
-    return filtered(nnf.pad(x, (1, 1, 1, 1)), 4 * FIR[:, None] * FIR)
+    return filtered(nnf.pad(x, (1, 1, 1, 1)), 2 * FIR)
 
 
 def doubled2(picture: Tensor) -> Tensor:
-    return filtered(nnf.pad(zeros_between(picture, 2), (2, 1, 2, 1)), 4 * FIR[:, None] * FIR)
+    return filtered(nnf.pad(zeros_between(picture, 2), (2, 1, 2, 1)), 2 * FIR)
 
 
 def cut_off(x: Tensor, clamp: float | None) -> Tensor:
@@ -187,11 +189,10 @@ def synthesis3(t: Tensors, w: Tensor, clamp: float | None) -> Tensor:
             x = cut_off(x, clamp)
             continue
         up, down = t[f"{path}.up_filter"], t[f"{path}.down_filter"]
-        down = down if down.dim() == 2 else down[:, None] * down
         factor, factor_down = len(up) // 6, len(down) // 6
         total = (size - 1) * factor_down + 1 - (before + kernel - 1) * factor + len(up) + len(down) - 2
         low = (total + factor) // 2
         x = nnf.pad(zeros_between(x, factor), (low, total - low, low, total - low))
-        x = filtered(x, factor**2 * up[:, None] * up)
+        x = filtered(x, factor * up)
         x = filtered(cut_off(lrelu(x), clamp), down)[:, ::factor_down, ::factor_down]
     return 0.25 * x

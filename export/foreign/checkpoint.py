@@ -20,8 +20,7 @@ from export.foreign.torch_files import Module, Stored, read_plain, read_torch
 from export.foreign.zips import MEMBER
 
 LARGEST_FILE = 8 << 30
-DEEPEST = 8  # modules within modules
-MOST_TENSORS = 20_000
+DEEPEST, MOST_MODULES = 8, 2_000  # within each other, and in all; StyleGAN2 at 1024² has 70
 AVERAGES = ("g_ema", "G_ema", "params_ema")
 """Under which name repositories keep the running average of the generator, which is the one to show."""
 
@@ -102,7 +101,7 @@ def _of_value(value: Any, budget: Budget) -> Checkpoint:
 def _flatten(
     module: Module, path: str, tensors: dict[str, Stored], options: dict[str, dict[str, Any]], budget: Budget
 ) -> None:
-    if path.count(".") >= DEEPEST or len(tensors) > MOST_TENSORS:
+    if path.count(".") >= DEEPEST or len(options) >= MOST_MODULES:
         raise CheckpointRefused(f"has too many modules within modules, at {path!r}")
     state = module.state
     options[path.removesuffix(".")] = {

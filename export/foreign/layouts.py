@@ -177,10 +177,7 @@ def _nvidia3(shelf: Shelf, label: int | None) -> Foreign:
     if count < 4 or set(named) != set(range(count)):
         raise CheckpointRefused(f"the layers of a StyleGAN3 are not complete: there are {sorted(named)[:32]}")
     design = _design(shelf, named[count - 1][0], count - 1)
-    try:
-        layers, rate = stylegan3.plan(design)
-    except (ValueError, OverflowError, ZeroDivisionError) as error:
-        raise CheckpointRefused(f"there is no StyleGAN3 as the options ask for: {error}") from None
+    layers, rate = stylegan3.plan(design)
     channels, _ = shelf.shape("synthesis.input.weight", 2)
     dim = shelf.shape("synthesis.input.affine.weight", 2)[1]
     source = stylegan3.FourierInput(
@@ -218,8 +215,8 @@ def _design(shelf: Shelf, resolution: int, count: int) -> stylegan3.Design:
         value = given.get(field.name, field.default)
         if type(value) is int and type(field.default) is float:
             value = float(value)
-        # Small numbers all of them; anything else is no design.
-        if type(value) is not type(field.default) or not 0 < value <= 64:
+        # Neither large nor tiny, all of them; anything else is no design, and could be one of any size.
+        if type(value) is not type(field.default) or not 1 / 64 <= value <= 64:
             raise CheckpointRefused(f"the option {field.name} is not what it should be")
         numbers[field.name] = value
     if numbers["num_critical"] >= count:

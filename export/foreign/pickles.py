@@ -18,9 +18,11 @@ from typing import Any, NoReturn
 
 from engine.errors import CheckpointRefused
 
-MOST_STEPS = 2_000_000  # opcodes and members of archives in one file; a large one with its optimiser has 200,000
+MOST_STEPS = 1_000_000  # opcodes and members of archives in one file; NVIDIA's largest have about 100,000
 LONGEST_INTEGER = 16  # bytes; torch's own magic number has ten
 LARGEST_KEY = 1 << 60  # integers beyond it could be chosen to collide in a dictionary
+
+_U8, _U16, _U32, _U64, _I32, _F64 = (struct.Struct(layout) for layout in ("<B", "<H", "<I", "<Q", "<i", ">d"))
 
 OTHER_OPCODES = {
     0x28: "MARK", 0x2E: "STOP", 0x32: "DUP", 0x46: "FLOAT", 0x49: "INT", 0x4C: "LONG", 0x50: "PERSID", 0x53: "STRING",
@@ -98,10 +100,15 @@ class _Walk:
         self.opcode = ""
 
     def run(self, budget: Budget) -> tuple[Any, int]:
+        data, end = self.data, len(self.data)
         while True:
             budget.spend()
-            self.begin, self.opcode = self.position, "the opcode"
-            code = self.take(1)[0]
+            self.begin = self.position
+            if self.position >= end:
+                self.opcode = "the end of the file"
+                self.refuse("comes before the opcode STOP")
+            code = data[self.position]
+            self.position += 1
             if code == 0x2E:
                 self.opcode = "STOP"
                 value = self.pop()
@@ -128,8 +135,8 @@ class _Walk:
         self.position += count
         return piece
 
-    def number(self, layout: str) -> Any:
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+    def number(self, layout: struct.Struct) -> Any:
+        return layout.unpack(self.take(layout.size))[0]
 
     def text(self, count: int) -> str:
         try:
@@ -231,7 +238,7 @@ class _Walk:
             self.refuse("gives state to what has none")
 
     def integer(self) -> None:
-        count = self.number("<B")
+        count = self.number(_U8)
         if count > LONGEST_INTEGER:
             self.refuse(f"is a number of {count} bytes")
         self.stack.append(int.from_bytes(self.take(count), "little", signed=True))
@@ -247,11 +254,11 @@ class _Walk:
         self.global_(Name(module, name))
 
     def protocol(self) -> None:
-        if not 2 <= (version := self.number("<B")) <= 5:
+        if not 2 <= (version := self.number(_U8)) <= 5:
             self.refuse(f"announces protocol {version}; checkpoints have 2 to 5")
 
     def frame(self) -> None:
-        if self.number("<Q") > len(self.data) - self.position:
+        if self.number(_U64) > len(self.data) - self.position:
             self.refuse("runs over the end of the file")
 
 
@@ -264,17 +271,17 @@ _FOLLOWED: dict[int, tuple[str, Callable[[_Walk], Any]]] = {
     0x4E: ("NONE", lambda w: w.stack.append(None)),
     0x88: ("NEWTRUE", lambda w: w.stack.append(True)),
     0x89: ("NEWFALSE", lambda w: w.stack.append(False)),
-    0x4A: ("BININT", lambda w: w.stack.append(w.number("<i"))),
-    0x4B: ("BININT1", lambda w: w.stack.append(w.number("<B"))),
-    0x4D: ("BININT2", lambda w: w.stack.append(w.number("<H"))),
+    0x4A: ("BININT", lambda w: w.stack.append(w.number(_I32))),
+    0x4B: ("BININT1", lambda w: w.stack.append(w.number(_U8))),
+    0x4D: ("BININT2", lambda w: w.stack.append(w.number(_U16))),
     0x8A: ("LONG1", _Walk.integer),
-    0x47: ("BINFLOAT", lambda w: w.stack.append(w.number(">d"))),
-    0x58: ("BINUNICODE", lambda w: w.stack.append(w.text(w.number("<I")))),
-    0x8C: ("SHORT_BINUNICODE", lambda w: w.stack.append(w.text(w.number("<B")))),
-    0x8D: ("BINUNICODE8", lambda w: w.stack.append(w.text(w.number("<Q")))),
-    0x42: ("BINBYTES", lambda w: w.stack.append(w.take(w.number("<I")))),
-    0x43: ("SHORT_BINBYTES", lambda w: w.stack.append(w.take(w.number("<B")))),
-    0x8E: ("BINBYTES8", lambda w: w.stack.append(w.take(w.number("<Q")))),
+    0x47: ("BINFLOAT", lambda w: w.stack.append(w.number(_F64))),
+    0x58: ("BINUNICODE", lambda w: w.stack.append(w.text(w.number(_U32)))),
+    0x8C: ("SHORT_BINUNICODE", lambda w: w.stack.append(w.text(w.number(_U8)))),
+    0x8D: ("BINUNICODE8", lambda w: w.stack.append(w.text(w.number(_U64)))),
+    0x42: ("BINBYTES", lambda w: w.stack.append(w.take(w.number(_U32)))),
+    0x43: ("SHORT_BINBYTES", lambda w: w.stack.append(w.take(w.number(_U8)))),
+    0x8E: ("BINBYTES8", lambda w: w.stack.append(w.take(w.number(_U64)))),
     0x29: ("EMPTY_TUPLE", lambda w: w.stack.append(())),
     0x74: ("TUPLE", lambda w: w.stack.append(tuple(w.marked()))),
     0x85: ("TUPLE1", lambda w: w.tuple_of(1)),
@@ -295,10 +302,10 @@ _FOLLOWED: dict[int, tuple[str, Callable[[_Walk], Any]]] = {
     0x81: ("NEWOBJ", _Walk.call),
     0x62: ("BUILD", _Walk.build),
     0x51: ("BINPERSID", _Walk.persistent_id),
-    0x71: ("BINPUT", lambda w: w.put(w.number("<B"))),
-    0x72: ("LONG_BINPUT", lambda w: w.put(w.number("<I"))),
+    0x71: ("BINPUT", lambda w: w.put(w.number(_U8))),
+    0x72: ("LONG_BINPUT", lambda w: w.put(w.number(_U32))),
     0x94: ("MEMOIZE", lambda w: w.put(len(w.memo))),
-    0x68: ("BINGET", lambda w: w.get(w.number("<B"))),
-    0x6A: ("LONG_BINGET", lambda w: w.get(w.number("<I"))),
+    0x68: ("BINGET", lambda w: w.get(w.number(_U8))),
+    0x6A: ("LONG_BINGET", lambda w: w.get(w.number(_U32))),
 }
 """Every opcode that is followed: all that pickle's own writer emits for these files in protocols 2 to 5."""

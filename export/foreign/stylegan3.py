@@ -45,7 +45,7 @@ class LayerPlan:
 
 
 def plan(design: Design) -> tuple[list[LayerPlan], float]:
-    """The layers of a network, and the sampling rate of its input. Raises ValueError if there is no such network."""
+    """The layers of a network, and the sampling rate of its input."""
     steps = design.num_layers - design.num_critical
     last_cutoff = design.resolution / 2
     progress = [min(i / steps, 1.0) for i in range(design.num_layers + 1)]
@@ -59,10 +59,7 @@ def plan(design: Design) -> tuple[list[LayerPlan], float]:
     for i, (rate, size) in enumerate(zip(rates, sizes, strict=True)):
         before, colour = max(i - 1, 0), i == design.num_layers
         between = max(rates[before], rate) * (1 if colour else design.lrelu_upsampling)
-        up, down = round(between / rates[before]), round(between / rate)
-        if up * rates[before] != between or down * rate != between:
-            raise ValueError(f"layer {i} would go from a rate of {rates[before]} to {rate}")
-        layers.append(LayerPlan(sizes[before], size, up, down, colour))
+        layers.append(LayerPlan(sizes[before], size, round(between / rates[before]), round(between / rate), colour))
     return layers, float(rates[0])
 
 

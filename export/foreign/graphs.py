@@ -45,14 +45,15 @@ class MapGraph(nn.Module):
         super().__init__()
         low, high = (2595 * math.log10(1 + f / 700) for f in (mel.f_min, mel.f_max))
         centres = 700 * (10 ** (torch.linspace(low, high, mel.bands + 2)[1:-1] / 2595) - 1)
-        bands = [(centres >= a) & (centres < b) for a, b in itertools.pairwise(EDGES_HZ)]
-        share = torch.stack([*bands, torch.ones_like(bands[0])]).float()
-        self.register_buffer("share", share / share.sum(1, keepdim=True).clamp(min=1))
+        edges = [int((centres < edge).sum()) for edge in EDGES_HZ]
+        self.bands = [slice(a, max(b, a + 1)) for a, b in itertools.pairwise(edges)]
         self.register_buffer("ways", ways.flatten(1))
         self.shape, self.silence = ways.shape[1:], mel.silence
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        strength = self.share @ mel[0, 0]  # [5, columns]
+        # The loudest row of a band: a tone is as much as a chord, where a mean of decibels would lose it.
+        bands = torch.stack([mel[0, 0, rows].amax(0) for rows in self.bands])
+        strength = torch.cat([bands, bands.mean(0, keepdim=True)])  # [5, columns]; the last is the level
         recent = strength[:, -RECENT:].mean(1)
         presence = (1 - recent / self.silence).clamp(0, 1)  # 0 in silence, 1 as loud as the loudest lately
         heard = PRESENCE * presence + torch.tanh(CONTRAST * (recent - strength.mean(1)))

@@ -40,8 +40,8 @@ from training.world.factors import SCENES
 from training.world.sound import SAMPLE_RATE
 
 SCHEMA = 1
-FIRST_KID: float | None = None
-"""KID of the generator of cymatic 0.1.0 with these judges and this reference set (`docs/evaluation.md`)."""
+FIRST_KID = 0.04955
+"""KID under picture features of the first bundle that was shipped, with these judges and this reference set."""
 SEEDS = 30_000  # of the silent landscapes
 CHANCE = 1 / len(SCENES)
 
@@ -197,11 +197,11 @@ def bars(figures: dict[str, Any]) -> list[dict[str, Any]]:
         ("scene accuracy", figures["scenes"]["accuracy"]["value"], ">=", 0.85),
         ("shuffled sound, points from chance", _off_chance(figures["controls"]["shuffled_sound"]["value"]), "<=", 0.05),
         ("intensity, Spearman", (sweeps.get("track") or {}).get("value"), ">=", 0.6),
-        ("AV-Align over shuffled, share of the world's", figures["onsets"]["share_of_world"], ">=", 0.5),
+        ("AV-Align over shuffled, less half the world's", _over_half(figures["onsets"]), ">=", 0.0),
         ("text accuracy, held-out wordings", figures["text"]["accuracy"]["value"], ">=", 0.85),
         ("music, largest share of one scene", music.get("largest_share"), "<=", 0.6),
         ("music, AV-Align over shuffled", (music.get("onset_gain") or {}).get("value"), ">", 0.0),
-        ("KID, share of cymatic 0.1.0", _of_first(figures["quality"]["picture"]["kid"]["value"]), "<=", 0.25),
+        ("KID, share of the first bundle's", _of_first(figures["quality"]["picture"]["kid"]["value"]), "<=", 0.25),
     ]
     return [
         {"name": name, "value": value, "bar": f"{sign} {bar:g}", "met": _meets(value, sign, bar)}
@@ -213,8 +213,16 @@ def _off_chance(value: float | None) -> float | None:
     return None if value is None else round(abs(value - CHANCE), 4)
 
 
-def _of_first(kid: float) -> float | None:
-    return None if FIRST_KID is None else round(kid / FIRST_KID, 4)
+def _over_half(onsets: dict[str, Any]) -> float | None:
+    """A difference and no share, for the world's own films may stand no higher than shuffled ones."""
+    ours, theirs = onsets["painted_gain"]["value"], onsets["world_gain"]["value"]
+    return None if ours is None or theirs is None else round(ours - 0.5 * theirs, 4)
+
+
+def _of_first(kid: float) -> float:
+    return round(
+        max(kid, 0.0) / FIRST_KID, 4
+    )  # unbiased, so where nothing is left it falls below zero as often as above
 
 
 def _meets(value: float | None, sign: str, bar: float) -> bool | None:

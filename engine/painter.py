@@ -1,7 +1,7 @@
 """From sound to picture: what one frame is made of, whoever keeps the time.
 
     sound ─► mel, level, onset ─► (at the latent rate) inversion encoder, recurrent step ─► glide ─► blend
-          ─► fields ─► generator
+          ─► fields ─► generator ─► flash limiter
 
 The live player gives it the sound that is there and the time on the wall; an offline run gives it the same sound by the
 sound's own clock. The pictures are the same, for nothing in here looks at a clock but to say how long a stage took.
@@ -24,6 +24,7 @@ from engine.audio.tempo import Beat
 from engine.bundle import Bundle
 from engine.control.registry import REGISTRY
 from engine.crossfade import Crossfade
+from engine.flash import FlashLimiter
 from engine.latents.blend import SlowLevel, blend
 from engine.latents.fields import FieldFlow
 from engine.latents.loop import LatentLoop
@@ -50,6 +51,7 @@ class Painter:
     controls : values of the continuous controls by name; the caller changes them between frames.
     clock : a beat that was told, and the time at which it was there; None leaves it to what is heard.
     features : level, onset and beat of what was heard.
+    limiter : holds back what would flash, while `flash/limit` is on.
     latents : the encoder and recurrent loop, with what it makes of the newest sound.
     stages_ms : how long each of `STAGES` took when it last ran.
     stats : the same for this frame, in the order of `STAGES`; NaN for a stage that did not run.
@@ -79,6 +81,7 @@ class Painter:
         self._w_avg, self._stroke = bundle.tensors["w_avg"], bundle.tensors["stroke"]
         self._groups = manifest.latents.groups.slices()
         self._slow_level = SlowLevel()
+        self.limiter = FlashLimiter()
         self._reactivity = Reactivity()
         self.clock: tuple[Beat, float] | None = None
         self._preset: Mapping[str, Any] = {}
@@ -187,6 +190,8 @@ class Painter:
         generator = self._sessions["generator"]
         rgba: NDArray[np.uint8] = generator.run(feeds)["rgba"]
         self._took("generator", generator.ms)
+        if self.controls["flash/limit"] and self._moved_at is not None:
+            rgba = self.limiter.limit(rgba, self._moved_at)
         return rgba
 
     def _place(self, base: Mapping[str, Any]) -> Float32:

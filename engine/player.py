@@ -20,7 +20,6 @@ import psutil
 from engine.audio.sources import Source
 from engine.audio.tempo import Beat
 from engine.bundle import Bundle
-from engine.flash import FlashLimiter
 from engine.links import Links
 from engine.pacing import Pacer
 from engine.painter import Painter
@@ -53,7 +52,6 @@ class Player:
         self._source = source
         self._links = links
         self._painter = Painter(bundle, sessions, source.sample_rate)
-        self._limiter = FlashLimiter()
         self._scene_names = list(bundle.manifest.scenes)
         self._pacer = Pacer(fps)
         self._captured_at = time.perf_counter()
@@ -108,8 +106,6 @@ class Player:
             return  # the stage has not named the preset yet
         painter.move(now)
         rgba = painter.picture()
-        if painter.controls["flash/limit"]:
-            rgba = self._limiter.limit(rgba, now)
         self._links.slot.publish(rgba, self._captured_at, painter.stats, now)
 
     def _take_snapshots(self, now: float) -> None:
@@ -143,7 +139,7 @@ class Player:
             "late_frames": self._pacer.late_frames,
             "frames": self._links.slot.newest_index,
             "fps": self._pacer.fps,
-            "flashes_limited": self._limiter.limited,
+            "flashes_limited": painter.limiter.limited,
             "rms_db": round(features.rms_db, 2),
             "level": round(features.level, 4),
             "onset": round(features.onset, 4),

@@ -13,8 +13,15 @@ from engine.slot import Frame
 
 NAMES = ("Still lake", "Ember", "Storm front", "Deep blue", "White water", "Dust road", "Night rain", "Under glass")
 SCENES = (
-    "explosion", "fire crackling", "raining", "splashing water", "squishing water",
-    "thunder", "underwater bubbling", "waterfall", "wind noise",
+    "explosion",
+    "fire crackling",
+    "raining",
+    "splashing water",
+    "squishing water",
+    "thunder",
+    "underwater bubbling",
+    "waterfall",
+    "wind noise",
 )
 
 
@@ -89,7 +96,8 @@ class FakeStage:
             1.6 * beat * np.exp(-(((bands - 14) / 9) ** 2))
             + 1.0 * np.exp(-(((bands - 58 - 18 * math.sin(seconds)) / 6) ** 2))
             + 0.8 * math.exp(-9 * (seconds * 4 % 1.0)) * (bands > 88)
-            - 0.9 + 0.15 * np.random.default_rng(int(seconds * 97)).standard_normal(128)
+            - 0.9
+            + 0.15 * np.random.default_rng(int(seconds * 97)).standard_normal(128)
         )
         scenes = np.exp(3.0 * np.sin(seconds * 0.6 + np.arange(9) * 0.9))
         level_db = -34 + 26 * beat
@@ -97,8 +105,12 @@ class FakeStage:
             "state": "playing",
             "error": None,
             "audio": {
-                "device": "Scarlett 2i2 USB", "sample_rate": 48000, "channels": 2, "frames": int(48000 * seconds),
-                "gaps": 0, "silent_fraction": 0.02,
+                "device": "Scarlett 2i2 USB",
+                "sample_rate": 48000,
+                "channels": 2,
+                "frames": int(48000 * seconds),
+                "gaps": 0,
+                "silent_fraction": 0.02,
             },
             "stages_ms": {"encoder": 1.1, "recurrent": 0.4, "blend": 0.1, "generator": 8.2, "publish": 0.2},
             "late_frames": 2,

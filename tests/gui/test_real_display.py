@@ -66,7 +66,10 @@ def show(xvfb: Display, tmp_path: Path) -> Iterator[Callable[..., Show]]:
             env = {**os.environ, **xvfb.env, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "PYTHONWARNINGS": "error"}
             process = subprocess.Popen(
                 [sys.executable, str(HERE / "show_fake_stage.py"), *arguments],
-                env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
                 stderr=stack.enter_context(log.open("w")),
             )
             stack.enter_context(process)

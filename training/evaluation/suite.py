@@ -220,9 +220,8 @@ def _over_half(onsets: dict[str, Any]) -> float | None:
 
 
 def _of_first(kid: float) -> float:
-    return round(
-        max(kid, 0.0) / FIRST_KID, 4
-    )  # unbiased, so where nothing is left it falls below zero as often as above
+    """The estimate is unbiased: where nothing is left to improve it falls below zero as often as above."""
+    return round(max(kid, 0.0) / FIRST_KID, 4)
 
 
 def _meets(value: float | None, sign: str, bar: float) -> bool | None:

@@ -1,8 +1,8 @@
 """An MP4 file that is being written: H.264 video and AAC sound, through PyAV.
 
 One picture and one sound give one file, bit for bit: x264 and FFmpeg's AAC encoder are deterministic as long as the
-number of x264's threads stays, so it is a constant and not the number of cores. Those threads compress while the next
-picture is being painted; x264 takes a picture in as soon as one of them is free.
+number of x264's threads stays, so it is a constant and not the number of cores. It is one: more would push the
+painter's threads aside, each of which waits for the others. `cymatic render` calls from a thread that stands back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from engine.errors import CymaticError
 
 QUALITY = {"preset": "superfast", "crf": "18"}
-THREADS = 4
+THREADS = 1
 BT709 = 1  # in the tables of ITU-T H.273
 AUDIO_BITS = 192_000
 AUDIO_RATE = 48_000

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,22 +105,53 @@ def _render(args: argparse.Namespace, path: Path) -> tuple[int, float]:
     with contextlib.ExitStack() as opened:
         sessions = opened.enter_context(open_sessions(bundle, args.runtime))
         movie = opened.enter_context(Movie(path, image.height, image.width, args.fps, rate, channels))
+        behind = opened.enter_context(_Behind())
         bar = opened.enter_context(tqdm(total=total, unit="frame", disable=None))
 
         def heard() -> Iterator[NDArray[np.float32]]:
             """Mono for the painter; on its way the sound goes into the film."""
             for block in _first(sound.blocks(), args.seconds, rate):
                 mono = block.mean(axis=1)
-                movie.sound(block if sound.channels <= 2 else mono[:, np.newaxis])
+                behind.do(movie.sound, block if sound.channels <= 2 else mono[:, np.newaxis])
                 yield mono
 
         for painted in paint(heard(), rate, bundle, sessions, preset, controls=controls, fps=args.fps, seed=args.seed):
-            movie.picture(painted.image)
+            behind.do(movie.picture, painted.image.copy())
             frames += 1
             bar.update()
         if not frames:
             raise CymaticError(f"nothing to render: {args.sound} ends before its first frame")
     return frames, frames / args.fps
+
+
+class _Behind:
+    """Does one thing after the other on a thread that stands back, so that a film is compressed while the next picture
+    is painted and never in its way. At most `WAITING` things wait; what one of them raises, `do` or the end raises."""
+
+    WAITING = 8
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "film", initializer=_stand_back)
+        self._waiting: deque[Future[None]] = deque()
+
+    def do(self, what: Callable[[NDArray[Any]], None], array: NDArray[Any]) -> None:
+        self._waiting.append(self._thread.submit(what, array))
+        if len(self._waiting) > self.WAITING:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None)
+        while kind is None and self._waiting:
+            self._waiting.popleft().result()
+
+
+def _stand_back() -> None:
+    """Only what the painter leaves of the cores; where threads have no priority of their own, an equal share."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _preset(name: str | None, bundle: Bundle) -> tuple[Mapping[str, Any], Mapping[str, float]]:

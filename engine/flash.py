@@ -53,28 +53,26 @@ class FlashLimiter:
         It is `image` itself where nothing is to be limited, else an array that is rewritten by the next call.
         """
         small = _thinned(image)
-        budget = TURNS_LIMITING if self._wanted.take(_signals(small), now, TURNS) > AREA else TURNS
-        last = self._last
-        if last is None or last.shape != image.shape:
-            self._last = image.copy()
-            self._shown.take(_signals(small), now, TURNS)
-            return image
-        before = _thinned(last)
+        signals = _signals(small)
+        flashing = self._wanted.take(signals, now) > AREA
+        budget = TURNS_LIMITING if flashing else TURNS
         share = 1.0
-        if budget < TURNS or self._shown.over(_signals(small), now, budget) > AREA:
-            mixes = (
-                mix for mix in MIXES if self._shown.over(_signals(_mixed(before, small, mix)), now, budget) <= AREA
-            )
-            share = next(mixes, 0.0)
+        if self._last is None or self._last.shape != image.shape:
+            self._last = image.copy()
+        elif flashing or self._shown.over(signals, now, budget) > AREA:
+            before = _thinned(self._last)
+            glows = ((mix, _signals(_mixed(before, small, mix))) for mix in MIXES)
+            share = next((mix for mix, glow in glows if self._shown.over(glow, now, budget) <= AREA), 0.0)
         self.limiting = share < 1.0
         self.limited += self.limiting
         if self.limiting:
             if share:
-                last[:] = _mixed(last, image, share)
-            image = last
+                self._last[:] = _mixed(self._last, image, share)
+            image = self._last
+            signals = _signals(_thinned(image))
         else:
-            last[:] = image
-        self._shown.take(_signals(_thinned(image)), now, TURNS)
+            self._last[:] = image
+        self._shown.take(signals, now)
         return image
 
 
@@ -95,12 +93,11 @@ class _Turns:
         again = turned & (self._times[TURNS - budget] > now - SECOND_S)
         return float((again | (self._over_until > now)).mean(1).max())
 
-    def take(self, signals: Float32, now: float, budget: int) -> float:
-        """These signals are shown at `now`: remember. Returns what `over` would have said."""
-        share = self.over(signals, now, budget)
+    def take(self, signals: Float32, now: float) -> float:
+        """These signals are shown at `now`: remember. Returns the share of the picture that turned too often."""
         if self._extreme is None:
             self._extreme = signals.copy()
-            return share
+            return 0.0
         moved = signals - self._extreme
         turned = self._turned(signals)
         oldest = self._times[0]
@@ -110,7 +107,7 @@ class _Turns:
         farther = moved * self._direction > 0
         self._extreme = np.where(turned | farther, signals, self._extreme)
         self._direction = np.where(turned, np.sign(moved), self._direction)
-        return share
+        return float((self._over_until > now).mean(1).max())
 
     def _turned(self, signals: Float32) -> NDArray[np.bool_]:
         """Which have left their extreme by a step, against the direction in which they came to it.

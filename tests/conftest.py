@@ -18,6 +18,8 @@ import pytest
 import soundfile
 
 from engine import memory
+from engine.control.desk import Desk
+from engine.control.osc import OscServer
 
 ROOT = Path(__file__).resolve().parent.parent
 SHM = Path("/dev/shm")
@@ -218,3 +220,24 @@ def xvfb() -> Iterator[Display]:
         yield Display(f":{number}", {"DISPLAY": f":{number}", "LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"})
     finally:
         _end(server)
+
+
+# OSC
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """A desk that knows three presets."""
+    desk = Desk()
+    desk.set_options("preset/go", ["open-sky", "ember", "gorge"])
+    return desk
+
+
+@pytest.fixture
+def server(desk: Desk) -> Iterator[OscServer]:
+    """An OSC server on any free port that moves the desk."""
+    server = OscServer(desk, port=0)
+    server.start()
+    yield server
+    server.stop()
+    assert server.join(20.0)

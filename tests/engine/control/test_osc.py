@@ -25,22 +25,6 @@ from engine.errors import ControlError
 
 
 @pytest.fixture
-def desk() -> Desk:
-    desk = Desk()
-    desk.set_options("preset/go", ["open-sky", "ember", "gorge"])
-    return desk
-
-
-@pytest.fixture
-def server(desk: Desk) -> Iterator[OscServer]:
-    server = OscServer(desk, port=0)
-    server.start()
-    yield server
-    server.stop()
-    assert server.join(DEADLINE_S)
-
-
-@pytest.fixture
 def client(server: OscServer) -> Iterator[Client]:
     client = Client(server.port)
     yield client

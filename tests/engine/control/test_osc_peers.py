@@ -19,22 +19,6 @@ from engine.control.transport import UdpPeer, gate
 from engine.errors import ControlError
 
 
-@pytest.fixture
-def desk() -> Desk:
-    desk = Desk()
-    desk.set_options("preset/go", ["open-sky", "ember", "gorge"])
-    return desk
-
-
-@pytest.fixture
-def server(desk: Desk) -> Iterator[OscServer]:
-    server = OscServer(desk, port=0)
-    server.start()
-    yield server
-    server.stop()
-    assert server.join(DEADLINE_S)
-
-
 @pytest.fixture(params=[Client, TcpClient], ids=["udp", "tcp"])
 def client(server: OscServer, request: pytest.FixtureRequest) -> Iterator[Client]:
     client = request.param(server.port)

@@ -5,32 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from osc_client import DEADLINE_S, until
+from osc_client import until
 
 from engine.control.desk import Desk
 from engine.control.osc import OscServer
 
 PATIENCE_S = 120.0
-
-
-@pytest.fixture
-def desk() -> Desk:
-    desk = Desk()
-    desk.set_options("preset/go", ["open-sky", "ember", "gorge"])
-    return desk
-
-
-@pytest.fixture
-def server(desk: Desk) -> Iterator[OscServer]:
-    server = OscServer(desk, port=0)
-    server.start()
-    yield server
-    server.stop()
-    assert server.join(DEADLINE_S)
 
 
 def program(*names: str) -> str:

@@ -13,7 +13,7 @@ from presets.store import Bank
 
 UNDO = 32
 """Calls that can be taken back."""
-LOOK = tuple(control.name for control in REGISTRY if control.kind == "float" and control.scope == "engine")
+LOOK = tuple(control.name for control in REGISTRY if control.kind == "float" and control.scope in ("engine", "look"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ class Preset(_Model):
                 control = find(name)
             except ControlError as error:
                 raise ValueError(str(error)) from None
-            if control.kind != "float" or control.scope != "engine":  # a preset must not black the stage out
+            # A preset must not black the stage out.
+            if control.kind != "float" or control.scope not in ("engine", "look"):
                 raise ValueError(f"{name} is no control of the picture's look, so a preset cannot hold it")
             if control.parse(value) != value:
                 raise ValueError(f"{name}: {value:g} is not between {control.minimum:g} and {control.maximum:g}")

@@ -39,8 +39,9 @@ class Control:
 
     `minimum`, `maximum`, `curve` and `step` (of whole numbers 1, else 0) matter for floats only; `unit` is "" for a
     plain ratio. `options`: the names that a choice always has; those of the presets are told to the desk.
-    `scope`: "stage" works while the engine is dead; "engine" is part of the picture's look, and a preset may hold it;
-    "room" is set once for the microphone and the house, and presets leave it alone.
+    `scope`: "stage" works while the engine is dead; "engine" is part of how the picture is painted, and a preset may
+    hold it; "look" is what the output window does to the picture, works while the engine is dead, and a preset may hold
+    it, but no sound moves it; "room" is set once for the microphone and the house, and presets leave it alone.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Control:
     unit: str = ""
     curve: Literal["linear", "square"] = "linear"
     description: str = ""
-    scope: Literal["stage", "engine", "room"] = "engine"
+    scope: Literal["stage", "engine", "look", "room"] = "engine"
     step: float = 0.0
     options: tuple[str, ...] = ()
 
@@ -145,6 +146,10 @@ def _look(
     return Control(name, "float", default, float(minimum), float(maximum), unit, description=description)
 
 
+def _shown(name: str, default: float, minimum: float, maximum: float, unit: str, description: str) -> Control:
+    return Control(name, "float", default, minimum, maximum, unit, description=description, scope="look")
+
+
 def _room(name: str, default: float, minimum: float, maximum: float, unit: str, description: str) -> Control:
     return Control(name, "float", default, minimum, maximum, unit, description=description, scope="room")
 
@@ -186,6 +191,19 @@ REGISTRY: tuple[Control, ...] = (
         step=1.0,
         description="Which calm land lies beneath: 0 is the preset's own, any other number draws another",
     ),
+    _shown("look/hue", 0.0, -180.0, 180.0, "°", "Turns every colour round the wheel"),
+    _shown("look/saturation", 1.0, 0.0, 2.0, "×", "How strong the colours are: 0 is grey, 1 as painted"),
+    _shown("look/contrast", 1.0, 0.0, 2.0, "×", "Difference of light and dark: 0 is flat grey, 1 as painted"),
+    Control(
+        "look/mirror",
+        "choice",
+        "off",
+        options=("off", "horizontal", "vertical", "kaleidoscope"),
+        description="Mirrors the left half on the right, the upper on the lower, or round the middle",
+        scope="look",
+    ),
+    _shown("look/trails", 0.0, 0.0, 1.0, "", "How long light lingers, and drifts outwards"),
+    _shown("look/vignette", 0.0, 0.0, 1.0, "", "How dark the corners are"),
     _room(
         "latency/offset", 0.0, 0.0, 500.0, "ms", "Lets the picture wait, where the loudspeakers are late or far away"
     ),

@@ -18,10 +18,10 @@ __all__ = ["as_touchosc"]
 
 WIDTH, HEIGHT = 1024, 768
 GAP, LABEL = 6, 22
-ACROSS = 10  # faders in a row
+ACROSS = 12  # faders in a row
 PADS = 16
 FADER, BUTTON = 150, 52
-COLOURS = {"stage": "0.90 0.35 0.25", "engine": "0.95 0.65 0.25", "room": "0.55 0.60 0.65"}
+COLOURS = {"stage": "0.90 0.35 0.25", "engine": "0.95 0.65 0.25", "look": "0.45 0.70 0.75", "room": "0.55 0.60 0.65"}
 _MOMENTARY, _TOGGLE = 0, 2
 _IDS = uuid.UUID("5a7e1f0e-3f6c-4d0b-9c57-2d6f9e0c9123")
 

@@ -117,7 +117,7 @@ def test_maps_fade_with_their_preset_and_a_fade_that_is_overtaken_goes_on():
 def test_what_can_be_mapped():
     names = set(mappable())
     assert {"speed", "gain/fine", "truncation", "reactivity"} <= names
-    assert not names & {"sound/gain", "seed", "master", "blackout", "latency/offset"}
+    assert not names & {"sound/gain", "seed", "master", "blackout", "latency/offset", "look/hue"}
     assert all(CONTROLS[name].kind == "float" for name in names)
 
 

@@ -29,6 +29,11 @@ PUBLISHED = {
     "seed": (0.0, 999.0),
     "tempo/bpm": (0.0, 240.0),
     "crossfader": (0.0, 1.0),
+    "look/hue": (-180.0, 180.0),
+    "look/saturation": (0.0, 2.0),
+    "look/contrast": (0.0, 2.0),
+    "look/trails": (0.0, 1.0),
+    "look/vignette": (0.0, 1.0),
 }
 PUBLISHED_KINDS = {
     "blackout": "bool",
@@ -44,6 +49,7 @@ PUBLISHED_KINDS = {
     "panic": "trigger",
     "text": "text",
     "quantise": "choice",
+    "look/mirror": "choice",
     "tempo/tap": "trigger",
     "midi/learn": "trigger",
     "midi/forget": "trigger",

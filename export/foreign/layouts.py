@@ -212,13 +212,11 @@ def _design(shelf: Shelf, resolution: int, count: int) -> stylegan3.Design:
     given = shelf.option("", "_init_kwargs", {}) | shelf.option("synthesis", "_init_kwargs", {})
     numbers = {}
     for field in fields(stylegan3.Design)[2:]:
-        value = given.get(field.name, field.default)
-        if type(value) is int and type(field.default) is float:
-            value = float(value)
+        value, kind = given.get(field.name, field.default), type(field.default)
         # Neither large nor tiny, all of them; anything else is no design, and could be one of any size.
-        if type(value) is not type(field.default) or not 1 / 64 <= value <= 64:
+        if type(value) not in (int, kind) or not 1 / 64 <= value <= 64:
             raise CheckpointRefused(f"the option {field.name} is not what it should be")
-        numbers[field.name] = value
+        numbers[field.name] = kind(value)
     if numbers["num_critical"] >= count:
         raise CheckpointRefused("the option num_critical is not what it should be")
     return stylegan3.Design(resolution, count, **numbers)

@@ -12,6 +12,7 @@ from engine.errors import CheckpointRefused
 from export.foreign.checkpoint import Checkpoint
 
 MOST_NUMBERS = 1 << 28  # of a whole network; StyleGAN2 at 1024² has 30 million
+LARGEST = 1e30  # of an option: what is multiplied with it must stay a float32
 
 
 class Shelf:
@@ -58,16 +59,16 @@ class Shelf:
     def option(self, path: str, name: str, default: Any) -> Any:
         """A plain attribute of a module, of the default's type; the default if the file does not tell."""
         value = self._checkpoint.options.get(path, {}).get(name, default)
-        if type(value) is int and type(default) is float:
+        if type(value) is int and type(default) is float and abs(value) <= LARGEST:
             value = float(value)
-        if type(value) is not type(default) or (type(value) is float and not math.isfinite(value)):
+        if type(value) is not type(default) or (type(value) is float and not abs(value) <= LARGEST):
             raise CheckpointRefused(f"the option {name} of {path or 'the generator'} is not what it should be")
         return value
 
     def clamp(self, path: str, default: float | None) -> float | None:
         """`conv_clamp` of a layer: where its output is cut off, None for nowhere."""
         value = self._checkpoint.options.get(path, {}).get("conv_clamp", default)
-        if value is None or (type(value) in (int, float) and 0 < value < math.inf):
+        if value is None or (type(value) in (int, float) and 0 < value <= LARGEST):
             return value
         raise CheckpointRefused(f"the option conv_clamp of {path} is not what it should be")
 

@@ -1,14 +1,18 @@
 """Mutated checkpoints: each is refused, or is a generator that paints. `python fuzz_checkpoints.py --count 100000`.
 
 True files of every layout, as small as they come, have a few bytes changed, cut out, doubled or swapped, mostly outside
-of the numbers of their tensors, where nearly every byte means something. Prints one line of JSON; exits with 1 if
-anything else than `CheckpointRefused` came, or if a file took longer or more memory than it may.
+of the numbers of their tensors, where nearly every byte means something. Prints one line of JSON; fails if anything
+else than `CheckpointRefused` came, or if a file took longer or more memory than it may.
+
+The files that are mutated differ from process to process, for torch writes the addresses of storages into them: what
+goes wrong is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import sys
@@ -92,34 +96,43 @@ def mutated(data: bytes, draws: random.Random) -> bytes:
 def fuzz(count: int, seed: int, say: Callable[[str], None] = lambda line: None) -> dict[str, float]:
     """Read `count` mutated files: how many were refused and accepted, the slowest, and the memory at the end.
 
-    Raises AssertionError for a file that neither is refused nor paints, with what to make it again.
+    Raises AssertionError, after all of them, for files that neither are refused nor paint, with where they are kept.
     """
     torch.set_num_threads(1)
     draws = random.Random(seed)
     refused = accepted = 0
     slowest = 0.0
+    wrong: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         originals = seeds(Path(scratch))
         path = Path(scratch) / "mutated"
         for number in range(count):
             path.unlink(missing_ok=True)  # a new file: the old one may still be mapped
             path.write_bytes(mutated(originals[number % len(originals)], draws))
-            begun, lines = time.process_time(), 1
+            begun, fault = time.process_time(), ""
             try:
                 with open_checkpoint(path) as checkpoint:
                     build(checkpoint)  # which paints, and refuses what paints nothing finite
                 accepted += 1
             except CheckpointRefused as error:
                 refused += 1
-                lines = str(error).count("\n") + 1
-            except Exception as error:
-                raise AssertionError(f"file {number} of seed {seed}: {type(error).__name__}: {error}") from error
-            assert lines == 1, f"file {number} of seed {seed}: a refusal of {lines} lines"
-            slowest = max(slowest, time.process_time() - begun)
+                if "\n" in str(error):
+                    fault = "a refusal of several lines"
+            except Exception as error:  # noqa: BLE001 - it is what is looked for
+                fault = f"{type(error).__name__}: {error}"
+            took = time.process_time() - begun
+            slowest = max(slowest, took)
+            if took >= LONGEST_S:
+                fault = f"it took {took:.1f} s"
+            if fault:
+                kept = Path(tempfile.gettempdir()) / f"mutated-{os.getpid()}-{number}"
+                kept.write_bytes(path.read_bytes())
+                wrong.append(f"{kept}: {fault}")
+                say(wrong[-1])
             if number % 1000 == 999:
                 say(f"{number + 1}: {refused} refused, {accepted} paint, slowest {slowest:.2f} s")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    assert slowest < LONGEST_S
+    assert not wrong, f"{len(wrong)} files went wrong, such as {wrong[0]}"
     assert memory < MOST_MIB
     return {"files": count, "refused": refused, "accepted": accepted, "slowest_s": slowest, "memory_mib": memory}
 

@@ -349,6 +349,9 @@ def _networks() -> Iterator[tuple[str, bytes, str]]:
     yield "another activation", file(lambda t: 0, options={conv: {"activation": "relu"}}), "relu"
     yield "an option of text", file(lambda t: 0, options={"mapping.fc0": {"bias_gain": "x"}}), "bias_gain"
     yield "an option that is none", file(lambda t: 0, options={conv: {"conv_clamp": float("nan")}}), "conv_clamp"
+    yield "an option over all floats", file(lambda t: 0, clamp=1e300), "conv_clamp"
+    yield "an option over all numbers", file(lambda t: 0, clamp=1 << 120), "conv_clamp"
+    yield "a rate over all numbers", file(lambda t: 0, options={"mapping.fc0": {"bias_gain": 1 << 120}}), "bias_gain"
     yield "no mapping", file(lambda t: [t.pop(k) for k in list(t) if k.startswith("mapping.")]), "mapping.fc0"
     yield "a layer that is missing", file(lambda t: [t.pop(k) for k in list(t) if layer in k], True), "not complete"
     yield (
@@ -365,6 +368,11 @@ def _networks() -> Iterator[tuple[str, bytes, str]]:
     yield (
         "cutoffs of nowhere",
         file(lambda t: 0, True, options={"": {"_init_kwargs": {"first_cutoff": -1.0}}}),
+        "first_cutoff",
+    )
+    yield (
+        "cutoffs over all numbers",
+        file(lambda t: 0, True, options={"": {"_init_kwargs": {"first_cutoff": 1 << 120}}}),
         "first_cutoff",
     )
     yield (

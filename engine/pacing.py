@@ -1,4 +1,8 @@
-"""When the next frame is due: a steady beat that drops what it cannot reach and never queues."""
+"""When the next frame is due: a steady beat that drops what it cannot reach and never queues.
+
+At which rate is the affair of `engine.governor`, which every frame may change; here the first frames choose where it
+begins.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-FULL_FPS = 60.0
-HALF_FPS = 30.0
+from engine.governor import RATES, Governor
+
+FULL_FPS, HALF_FPS = RATES[:2]
 BUDGET = 0.8
 """Share of a frame's period that its work may take (p95) before the machine counts as too slow for that rate."""
 MEASURED = 16
@@ -23,7 +28,8 @@ LONGEST_MEASURE_S = 1.0
 
 
 class Pacer:
-    """Beats at `fps`; when that is None, the first frames are made as fast as they come and then decide the rate.
+    """Beats at `fps`; when that is None, the first frames are made as fast as they come and choose a rate, which the
+    governor changes when it is not held, and when there is room again. A rate that was asked for stays.
 
     `begin` before a frame, `end` after it, `wait` for the next one. One thread. `clock` and its seconds are
     `time.perf_counter`; tests pass their own.
@@ -43,6 +49,12 @@ class Pacer:
         self._work_s: list[float] = []
         self._started = 0.0
         self._due: float | None = None
+        self._governor = None if fps is None else Governor((fps,))
+
+    @property
+    def note(self) -> str | None:
+        """Why there are fewer frames than there should be, one line; None while there are not."""
+        return None if self._governor is None else self._governor.note
 
     def begin(self) -> float:
         """The time at which this frame's work begins."""
@@ -52,9 +64,9 @@ class Pacer:
         return self._started
 
     def end(self) -> str | None:
-        """Takes note of a finished frame. Returns a line when the rate has just been chosen, else None."""
+        """Takes note of a finished frame. Returns a line when the rate has just been chosen or changed, else None."""
         now = self._clock()
-        if self.fps is None:
+        if self.fps is None or self._governor is None:
             self._work_s.append(now - self._started)
             enough = MEASURED if sum(self._work_s) < LONGEST_MEASURE_S else 1
             if len(self._work_s) < WARM_UP + enough:
@@ -62,14 +74,20 @@ class Pacer:
             p95 = float(np.percentile(self._work_s[WARM_UP:], 95))
             self.fps = choose_fps(p95)
             self._due = now
-            return f"{self.fps:g} frames/s: a frame takes {1000 * p95:.1f} ms (p95)"
+            line = f"a frame takes {1000 * p95:.1f} ms (p95)"
+            note = f"{self.fps:g} of {FULL_FPS:g} frames/s: {line}" if self.fps < FULL_FPS else None
+            self._governor = Governor(fps=self.fps, note=note)
+            return f"{self.fps:g} frames/s: {line}"
         assert self._due is not None
         period = 1.0 / self.fps
         self._due += period
-        if now > self._due:
+        late = now > self._due
+        if late:
             self.late_frames += 1
             self._due = max(self._due, now - CATCH_UP * period)
-        return None
+        told = self._governor.judge(now, now - self._started, late)
+        self.fps = self._governor.fps
+        return told
 
     def wait(self) -> None:
         """Sleeps until the next frame may begin, `LEAD` of a period before it is due."""

@@ -1,0 +1,137 @@
+"""The governor in simulated time: down when frames are late for a while, up when there is room, no swinging."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from engine.governor import FEWEST, PATIENCE_S, RATES, ROOM, WINDOW_S, Governor
+from engine.pacing import Pacer
+
+
+class Machine:
+    """A machine that takes `work_s(time, fps)` for a frame, and the pacer that plays on it."""
+
+    def __init__(self, work_s: Callable[[float, float], float], fps: float | None = None) -> None:
+        self.now = 0.0
+        self.work_s = work_s
+        self.pacer = Pacer(fps, lambda: self.now, self._sleep)
+        self.lines: list[tuple[float, str]] = []
+        self.done: list[float] = []
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def play(self, seconds: float) -> Machine:
+        end = self.now + seconds
+        while self.now < end:
+            self.pacer.begin()
+            self.now += self.work_s(self.now, self.pacer.fps or RATES[0])
+            if (line := self.pacer.end()) is not None:
+                self.lines.append((self.now, line))
+            self.done.append(self.now)
+            self.pacer.wait()
+        return self
+
+    def rates(self) -> list[float]:
+        """Rates that were told, in turn."""
+        return [float(line.split()[0]) for _, line in self.lines if " frames/s" in line]
+
+
+def test_a_machine_that_keeps_up_is_left_alone():
+    machine = Machine(lambda now, fps: 0.012).play(120.0)
+    assert machine.rates() == [60.0]
+    assert machine.pacer.late_frames == 0
+    assert machine.pacer.note is None
+
+
+def test_a_slower_machine_steps_down_says_so_and_is_even_again():
+    machine = Machine(lambda now, fps: 0.010 if now < 10.0 else 0.020).play(30.0)
+    assert machine.rates() == [60.0, 30.0]
+    told_at, line = machine.lines[1]
+    assert told_at < 10.0 + 2 * WINDOW_S
+    assert line == "30 frames/s instead of 60: a frame takes 20.0 ms"
+    assert machine.pacer.note == "30 of 60 frames/s: a frame took 20.0 ms"
+    late = machine.pacer.late_frames
+    machine.done.clear()
+    machine.play(20.0)
+    assert machine.pacer.late_frames == late
+    assert [b - a for a, b in pairwise(machine.done)] == pytest.approx([1 / 30] * (len(machine.done) - 1))
+
+
+def test_it_steps_to_the_rate_that_fits_at_once():
+    machine = Machine(lambda now, fps: 0.010 if now < 10.0 else 0.040).play(30.0)
+    assert machine.rates() == [60.0, 20.0]
+
+
+def test_when_there_is_room_again_it_steps_back_up():
+    machine = Machine(lambda now, fps: 0.020 if 10.0 < now < 30.0 else 0.008).play(70.0)
+    assert machine.rates() == [60.0, 30.0, 60.0]
+    up_at = machine.lines[2][0]
+    assert 30.0 + PATIENCE_S[0] <= up_at < 30.0 + PATIENCE_S[0] + 3 * WINDOW_S
+    assert "60 frames/s again" in machine.lines[2][1]
+    assert machine.pacer.note is None
+
+
+def test_a_rate_chosen_in_a_bad_moment_is_reconsidered():
+    machine = Machine(lambda now, fps: 0.025 if now < 2.0 else 0.005).play(30.0)
+    assert machine.rates() == [30.0, 60.0]
+
+
+def test_a_frame_that_only_just_fits_is_no_room():
+    work_s = ROOM / 60.0 + 0.001
+    machine = Machine(lambda now, fps: 0.020 if now < 5.0 else work_s).play(120.0)
+    assert machine.rates() == [30.0]
+
+
+def test_steps_up_that_do_not_last_wait_longer_each_time():
+    """A machine whose frames take longer at 60 frames a second: it heats up, say."""
+    machine = Machine(lambda now, fps: 0.010 if fps < 60.0 else 0.019).play(800.0)
+    ups = [at for at, line in machine.lines if "again" in line]
+    waits = [b - a for a, b in pairwise(ups)]
+    assert 4 <= len(ups) <= 6, "it must not swing"
+    assert all(later > 1.5 * sooner for sooner, later in pairwise(waits))
+
+
+def test_a_step_up_that_lasted_is_forgotten():
+    machine = Machine(lambda now, fps: 0.020 if 0.0 < now % 100.0 < 20.0 else 0.008).play(500.0)
+    downs = [at for at, line in machine.lines if "instead" in line]
+    ups = [at for at, line in machine.lines if "again" in line]
+    waits = [up - max(at for at in (0.0, *downs) if at < up) for up in ups]
+    assert len(ups) == 5
+    assert max(waits) < min(waits) + 3 * WINDOW_S, "each wait is as short as the first"
+
+
+@pytest.mark.parametrize("stall_s", [0.1, 1.0, 8.0])
+def test_a_hiccup_changes_nothing(stall_s):
+    stalls = iter([stall_s])
+    machine = Machine(lambda now, fps: 0.010 if now < 20.0 else next(stalls, 0.010)).play(60.0)
+    assert machine.rates() == [60.0]
+    assert machine.pacer.late_frames == 1
+
+
+def test_what_is_too_slow_for_every_rate_is_told_once():
+    machine = Machine(lambda now, fps: 0.2).play(120.0)
+    assert machine.rates() == [30.0, 15.0, 15.0]
+    assert machine.lines[-1][1] == "15 frames/s are not held: a frame takes 200.0 ms"
+    assert machine.pacer.note == machine.lines[-1][1]
+    machine.work_s = lambda now, fps: 0.060
+    machine.play(10.0)
+    assert machine.pacer.note == "15 of 60 frames/s: a frame takes 60.0 ms (p95)"
+
+
+def test_a_rate_that_was_asked_for_is_kept_and_told_when_it_is_not_held():
+    machine = Machine(lambda now, fps: 0.030, fps=50.0).play(60.0)
+    assert machine.pacer.fps == 50.0
+    assert [line for _, line in machine.lines] == ["50 frames/s are not held: a frame takes 30.0 ms"]
+    machine.work_s = lambda now, fps: 0.005
+    machine.play(10.0)
+    assert machine.pacer.note is None
+
+
+def test_a_window_holds_enough_frames_to_judge():
+    governor = Governor()
+    assert [governor.judge(10.0 * n, 9.0, True) for n in range(FEWEST)][:-1] == [None] * (FEWEST - 1)
+    assert governor.fps == RATES[-1]

@@ -39,6 +39,11 @@ class Pads:
         self.names: list[str] = []
         self.choose(next(iter(self._banks), ""))
 
+    @property
+    def banks(self) -> list[Bank]:
+        """All banks, in their own order."""
+        return [Bank(name, names) for name, names in self._banks.items()]
+
     def choose(self, bank: str) -> None:
         """Lay this bank under the fingers."""
         order = list(self._banks)

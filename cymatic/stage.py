@@ -32,7 +32,7 @@ from engine.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from presets.schema import Preset
-    from presets.store import PresetStore
+    from presets.store import Bank, PresetStore
 
 DEFAULT_PRESET = "open-sky"
 EVENTS_KEPT = 200
@@ -97,7 +97,8 @@ class Stage:
         self._words = ""
         self._briefed_at = 0.0
         self._tempo = Tempo(self.desk, link)
-        self._midi_name, self._midi = midi, Midi(self.desk)  # until a controller is opened nothing plays on this one
+        self._midi_name = midi
+        self._midi = Midi(self.desk, tell=self.tell)  # until a controller is opened nothing plays on this one
         self._called: tuple[float, str, float | None] | None = None
         """When to go to which preset in how many seconds, while one waits for its beat."""
         self._controls: dict[str, Any] = {}
@@ -263,6 +264,25 @@ class Stage:
         return self._pads.names
 
     @property
+    def tempo(self) -> Mapping[str, Any]:
+        """`beat`, `bpm` and `clock`, as those who listen by OSC are told."""
+        return self._tempo.brief(time.perf_counter())
+
+    @property
+    def midi(self) -> Midi:
+        """The MIDI controller; one without ports where none is open."""
+        return self._midi
+
+    @property
+    def inputs(self) -> list[str]:
+        """What the show can be steered by besides its windows."""
+        return [f"OSC {self._osc.host}:{self._osc.port}", *(f"MIDI {name}" for name in self._midi.names)]
+
+    def banks(self) -> list[Bank]:
+        """All banks of presets."""
+        return self._pads.banks
+
+    @property
     def oscquery_port(self) -> int | None:
         """The port that OSCQuery answers on; None when it could not be had."""
         return None if self._query is None else self._query.port
@@ -286,7 +306,7 @@ class Stage:
 
     def _obey(self, trigger: Trigger, now: float) -> None:
         if trigger.name.startswith("midi/"):
-            self._learn(trigger.name)
+            self._midi.obey(trigger.name)
             return
         self._midi.touched(trigger)
         if trigger.name == "panic":
@@ -310,14 +330,6 @@ class Stage:
                 self.tell("there is no preset to go to")
             else:  # the newest call is the one that counts
                 self._called = (now + self._tempo.wait_s(now), name, trigger.fade_s)
-
-    def _learn(self, trigger: str) -> None:
-        if not self._midi.ports:
-            self.tell("no MIDI controller is open: begin the show with --midi")
-        elif trigger == "midi/learn":
-            self._midi.learn()
-        else:
-            self._midi.forget()
 
     def _go_when_due(self, now: float) -> None:
         if self._called is not None and now >= self._called[0]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from engine.control.desk import Desk
+    from engine.control.midi import Midi
     from engine.slot import Frame
 
 
@@ -40,6 +41,21 @@ class StageView(Protocol):
     @property
     def fps(self) -> float:
         """Pictures a second that reached the slot during the last second."""
+
+    @property
+    def tempo(self) -> Mapping[str, Any]:
+        """`beat` 1..4 in the bar (0 without one), `bpm`, and whose `clock` counts ("" without one)."""
+
+    @property
+    def midi(self) -> Midi:
+        """The MIDI controller, which a window may ask to learn; one without ports where none is open."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """What it can be steered by besides the windows, a line each: "OSC 127.0.0.1:9123", "MIDI nanoKONTROL2"."""
+
+    def banks(self) -> Sequence[tuple[str, Sequence[str]]]:
+        """(name, its presets) of every bank; `preset/bank` chooses one of them."""
 
     def preset_names(self) -> Sequence[str]:
         """Names in the order of `preset/next` and of the 1-based `preset/go`."""

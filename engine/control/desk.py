@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from engine.control.registry import MAX_FADE_S, REGISTRY, Control, Value, finite, unknown
 from engine.errors import ControlError
 
+MOVES_KEPT = 64
 EVENT_LIMIT = 4096
 """Events kept for a stage that has stopped taking them; past it they are counted as `events_lost`."""
 
@@ -32,6 +33,20 @@ class Trigger:
     value: Value
     fade_s: float | None
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Something that came from outside, by OSC or MIDI: what was sent, whether or not it was taken.
+
+    `at`: the desk's clock. `refused`: why it was not taken, "" if it was.
+    """
+
+    at: float
+    origin: str
+    name: str
+    value: object
+    refused: str = ""
 
 
 @dataclass(slots=True)
@@ -71,6 +86,7 @@ class Desk:
         self._fading: list[_State] = []
         self._serial = 1
         self._events: list[Trigger] = []
+        self._moves: deque[Move] = deque(maxlen=MOVES_KEPT)
         self._counters: Counter[str] = Counter(received=0, clamped=0, refused=0, events_lost=0)
 
     @property
@@ -99,9 +115,11 @@ class Desk:
                 state = self._state(name)
                 parsed = state.control.parse(value, state.options)
                 seconds = None if fade_s is None else _fade(name, fade_s)
-            except ControlError:
+            except ControlError as error:
                 self._counters["refused"] += 1
+                self._note(origin, name, value, str(error))
                 raise
+            self._note(origin, name, parsed)
             control = state.control
             if control.kind == "float" and not control.minimum <= float(value) <= control.maximum:  # type: ignore[arg-type]
                 self._counters["clamped"] += 1
@@ -154,6 +172,12 @@ class Desk:
             changed = {name: state.value for name, state in self._states.items() if state.serial > serial}
             return self._serial, changed
 
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """The newest that came by OSC and MIDI, oldest first; those of windows and presets are not among them."""
+        with self._lock:
+            return tuple(self._moves)
+
     def take_triggers(self) -> list[Trigger]:
         """Every event since the last call, oldest first. One owner takes them: the stage."""
         with self._lock:
@@ -185,6 +209,10 @@ class Desk:
             self._fading.append(state)
         else:
             self._put(state, value)
+
+    def _note(self, origin: str, name: str, value: object, refused: str = "") -> None:
+        if origin.startswith(("osc", "midi")):
+            self._moves.append(Move(self._clock(), origin, name, value, refused))
 
     def _put(self, state: _State, value: Value) -> None:
         if state.value != value:

@@ -136,6 +136,16 @@ class Midi:
         """What has been learned so far."""
         return tuple(self._bindings.values())
 
+    @property
+    def names(self) -> list[str]:
+        """Of the controllers that are open."""
+        return list(dict.fromkeys(str(port.name) for port in self.ports))
+
+    def bound(self, name: str) -> list[str]:
+        """What moves this control, a line each."""
+        found = (binding for binding in self._bindings.values() if binding.control == name)
+        return [f"{binding}: {binding.option}" if binding.option else str(binding) for binding in found]
+
     def hear(self, message: Any) -> None:
         """A `mido` message has come, now."""
         self._heard.append((message, time.perf_counter()))
@@ -143,6 +153,22 @@ class Midi:
     def learn(self) -> None:
         """Bind the control that is touched next to what is moved after it; a second call thinks better of it."""
         self._ask("touch", "MIDI: touch what is to be moved, then turn its knob or press its pad")
+
+    def obey(self, trigger: str) -> None:
+        """Do what `midi/learn` and `midi/forget` ask for."""
+        if not self.ports:
+            self._tell("no MIDI controller is open: begin the show with --midi")
+        elif trigger == "midi/learn":
+            self.learn()
+        else:
+            self.forget()
+
+    def learn_for(self, name: str, option: str | None = None) -> None:
+        """Bind this control, or this option of a choice, to what is moved next. `ControlError` for none or a text."""
+        if name not in self._controls or self._controls[name].kind == "text":
+            raise ControlError(f"MIDI cannot move {name[:60]}")
+        self._wants = "touch"
+        self._touch(name, option)
 
     def forget(self) -> None:
         """Take every knob and pad away from the control that is touched next."""

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from engine.control.desk import EVENT_LIMIT, Desk
+from engine.control.desk import EVENT_LIMIT, MOVES_KEPT, Desk
 from engine.control.registry import MAX_FADE_S, REGISTRY
 from engine.errors import ControlError
 
@@ -200,3 +200,18 @@ def test_many_threads_lose_no_event_and_tear_no_value(desk: Desk):
         mine = [event.origin for event in taken if event.origin.startswith(f"{number}:")]
         assert mine == [f"{number}:{count}" for count in range(each)]
     assert desk.counters["received"] == writers * each * 3
+
+
+def test_what_came_from_outside_is_remembered_whether_taken_or_not():
+    desk = Desk()
+    desk.set("master", 0.25, origin="osc:10.0.0.3:9000")
+    desk.set("master", 0.5, origin="window")
+    desk.set("blackout", 1, origin="midi:note:0:36")
+    with pytest.raises(ControlError):
+        desk.set("master", "loud", origin="osc:10.0.0.3:9000")
+    told = [(move.origin.partition(":")[0], move.name, move.value) for move in desk.moves]
+    assert told == [("osc", "master", 0.25), ("midi", "blackout", True), ("osc", "master", "loud")]
+    assert [bool(move.refused) for move in desk.moves] == [False, False, True]
+    for number in range(1000):
+        desk.set("speed", number, origin="osc:10.0.0.3:9000")
+    assert len(desk.moves) == MOVES_KEPT

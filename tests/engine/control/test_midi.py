@@ -333,3 +333,23 @@ def test_a_system_without_midi_is_one_line(desk: Desk, monkeypatch):
     monkeypatch.setattr(mido, "get_input_names", broken)
     with pytest.raises(ControlError, match="no MIDI: no sequencer"):
         open_midi("", desk)
+
+
+def test_a_control_that_is_pointed_at_is_bound_without_being_moved(box: Box, desk: Desk):
+    before = desk.snapshot()
+    box.midi.learn_for("reactivity")
+    assert "reactivity" in box.lines[-1]
+    box.knob(9, 5)
+    box.midi.learn_for("preset/go", "gorge")
+    box.pad(40)
+    assert desk.snapshot() == before
+    assert box.midi.bound("reactivity") == ["controller 9 on channel 1"]
+    assert box.midi.bound("preset/go") == ["note 40 on channel 1: gorge"]
+    with pytest.raises(ControlError, match="cannot move text"):
+        box.midi.learn_for("text")
+
+
+def test_without_a_controller_learning_says_how_to_begin(box: Box):
+    box.midi.obey("midi/learn")
+    assert "--midi" in box.lines[-1]
+    assert box.midi.names == []

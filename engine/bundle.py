@@ -2,7 +2,7 @@
 
     bundle.json           BundleManifest: latent layout, mel constants, graphs with hashes and shapes, provenance
     encoder.onnx …        the graphs of `graph_contract`, static shapes, batch 1
-    weights.safetensors   w_avg, stroke, fields, detail, scene_embeddings
+    weights.safetensors   w_avg, stroke, fields, detail, scene_embeddings, sway
 
 A foreign generator knows no fields and no scenes, and until encoders were trained for it no words: such a bundle
 states none, and has neither their tensors nor the graph `text`.
@@ -292,8 +292,9 @@ def compare_tensors(where: str, expected: Mapping[str, TensorSpec], found: Mappi
 class Bundle:
     """A bundle whose files were found, hashed and measured.
 
-    `tensors`: `w_avg` and `stroke` float32 `[L, D]`; if it has fields `fields` uint8 `[F, H/2, W/2]` and `detail` uint8
-    `[Fd, H, W]`; if it knows scenes `scene_embeddings` float32 `[9, E]`, unit length.
+    `tensors`: `w_avg`, `stroke` and, if it swings with the beat, `sway` float32 `[L, D]`; if it has fields `fields`
+    uint8 `[F, H/2, W/2]` and `detail` uint8 `[Fd, H, W]`; if it knows scenes `scene_embeddings` float32 `[9, E]`, unit
+    length.
     """
 
     folder: Path
@@ -394,6 +395,8 @@ def _read_tensors(folder: Path, manifest: BundleManifest) -> dict[str, NDArray[A
         "w_avg": TensorSpec(shape=(d.layers, d.dim)),
         "stroke": TensorSpec(shape=(d.layers, d.dim)),
     }
+    if "sway" in stored:
+        expected["sway"] = TensorSpec(shape=(d.layers, d.dim))
     if d.fields:
         expected["fields"] = TensorSpec(shape=(d.fields, d.height // 2, d.width // 2), dtype="uint8")
         expected["detail"] = TensorSpec(shape=(d.detail, d.height, d.width), dtype="uint8")

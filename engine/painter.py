@@ -167,7 +167,7 @@ class Painter:
         if self._reactivity.wants:
             controls = self._reactivity.move(controls, measure(features, self.beat(now)), passed, self._fade.share)
         if latents.due(now):
-            latents.step(self._mel.window(), base, controls["noise"])
+            latents.step(self._mel.window(), base, controls["noise"], self.beat(now))
             self._took("encoder", self._sessions["encoder"].ms)
             self._took("recurrent", self._sessions["recurrent"].ms)
         begun_at = time.perf_counter()

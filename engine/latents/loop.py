@@ -1,10 +1,11 @@
 """From mel windows to a latent that lives: the inversion encoder and the recurrent step, at their own rate.
 
     Δ_t, embedding = encoder(mel)
-    w_{t+1}, h = recurrent(w_t, base, Δ_t, noise, h)
+    w_{t+1}, h = recurrent(w_t, base, Δ_t + cos(2π · beat) · sway, noise, h)
 
-The display is faster than this loop. Between two steps the picture glides towards the newest latent (one pole), instead
-of interpolating between the last two, which would show everything one step late.
+`sway` is the way in which a bundle swings with the beat; imported ones have it. The display is faster than this loop.
+Between two steps the picture glides towards the newest latent (one pole), instead of interpolating between the last
+two, which would show everything one step late.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.audio.tempo import Beat
 from engine.bundle import GROUPS, Bundle
 from engine.runtime import Session
 
@@ -24,6 +26,7 @@ LIMIT = 100.0  # latents are of order 1: anything farther from the base is a bro
 EARLY_S = 0.0005  # counts as due, or rounding would make 30 Hz beat against 60 frames a second
 SCENE_TEMPERATURE = 0.1
 GLIDE_S = (0.010, 0.400)  # time constants at smoothing 0 and 1
+SWAY_LEAD_S = 0.13  # by which the leak and the glide at its default delay a swing of 60 to 180 beats a minute
 
 
 class LatentLoop:
@@ -51,6 +54,7 @@ class LatentLoop:
         }
         self._feeds |= {f"h_{group}": np.zeros((1, d.hidden), np.float32) for group in GROUPS}
         self._feeds["w"][:] = self._feeds["base"][:] = bundle.tensors["w_avg"]
+        self._sway: Float32 | None = bundle.tensors.get("sway")
         self._shown = np.zeros((d.layers, d.dim), np.float32)
         self.w: Float32 = self._feeds["w"][0]
         self.delta: Float32 = self._feeds["delta"][0]
@@ -75,10 +79,11 @@ class LatentLoop:
         self._next_step = now + self._period if late > self._period else self._next_step + self._period
         return True
 
-    def step(self, mel_window: Float32, base: Float32, noise: float = 1.0) -> None:
+    def step(self, mel_window: Float32, base: Float32, noise: float = 1.0, beat: Beat | None = None) -> None:
         """Hear one mel window `[1, 1, bands, columns]` and move `w` by one step over `base` `[L, D]`.
 
-        `noise` times as much noise as in training lets the picture wander.
+        `noise` times as much noise as in training lets the picture wander. `beat`: where the music is now, if it has
+        one; what swings with it is at its farthest when the beat falls.
 
         When the base has moved since the last step, `w` moves with it: a preset's fade is then the straight line that
         was asked for, and the step sees the distance to its base that it was trained on.
@@ -88,6 +93,9 @@ class LatentLoop:
         feeds["base"][:] = base
         heard = self._encoder.run({"mel": mel_window})
         feeds["delta"][:] = heard["delta"]
+        if self._sway is not None and beat is not None:
+            phase = beat.after(SWAY_LEAD_S).phase
+            feeds["delta"] += np.float32(beat.confidence * math.cos(2.0 * math.pi * phase)) * self._sway
         self._rng.standard_normal(dtype=np.float32, out=feeds["noise"])
         feeds["noise"] *= np.float32(NOISE_STD * noise)
         moved = self._recurrent.run(feeds)

@@ -47,7 +47,7 @@ def import_checkpoint(
         "made_by": "cymatic import",
         "checkpoint": {"file": checkpoint.name, "sha256": sha256_file(checkpoint), "kind": foreign.kind},
         "class": label,
-        "map": {heard: list(ROUTES[heard]) for heard in HEARD},
+        "map": {heard: list(route) for heard, route in ROUTES.items()},
         "directions": {group: [_described(d) for d in found] for group, found in directions.items()},
     }
     with replacing_bundle(target) as folder:
@@ -83,7 +83,7 @@ def _fill(
     w_plus = foreign.mapping(z)[:, None].repeat(1, foreign.layers, 1)
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
         "encoder": (
-            MapGraph(mel, ways),
+            MapGraph(mel, torch.stack([ways[heard] for heard in HEARD])),
             {"mel": normal(1, 1, mel.bands, mel.columns).clamp(-2, 2)},
             ["delta", "embedding"],
         ),
@@ -106,7 +106,8 @@ def _fill(
     tensors = {
         "w_avg": foreign.w_avg.expand(foreign.layers, -1).numpy(),
         # An onset leads where its recurrent part does, but in the very next frame.
-        "stroke": ways[HEARD.index("onset")].numpy(),
+        "stroke": ways["onset"].numpy(),
+        "sway": ways["tempo"].numpy(),
     }
     weights = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
     (folder / "weights.safetensors").write_bytes(weights)

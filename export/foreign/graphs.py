@@ -1,8 +1,9 @@
 """The graphs of a bundle around a foreign generator: names, shapes and ranges as in `engine.bundle.graph_contract`.
 
 No encoder was trained for such a generator. Until one is, *what is heard* is how strong four bands, the level and
-onsets are, and each of them moves the picture along a direction of its own (`export.foreign.directions`). The recurrent
-step is the usual leak towards `base + Δ`; its hidden states let the picture drift a little by itself.
+onsets are, and each of them moves the picture along a direction of its own (`export.foreign.directions`). One more is
+left to the beat, which the engine knows (`engine.latents.loop`). The recurrent step is the usual leak towards
+`base + Δ`; its hidden states let the picture drift a little by itself.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ HEARD = ("bass", "low", "mid", "high", "level", "onset")
 EDGES_HZ = (0.0, 160.0, 600.0, 2500.0, math.inf)
 ROUTES: dict[str, tuple[str, int]] = {
     "bass": ("coarse", 0), "level": ("coarse", 1), "low": ("mid", 0), "onset": ("mid", 1),
-    "mid": ("fine", 0), "high": ("fine", 1),
+    "mid": ("fine", 0), "high": ("fine", 1), "tempo": ("coarse", 2),
 }  # fmt: skip
-"""The default map: what is heard to the group and rank of a direction."""
+"""The default map: what is heard, and the tempo, to the group and rank of a direction."""
 
 RECENT = 8  # columns of 10 ms: what sounds now
 NEWEST = 4  # columns of an onset, against as many before them
@@ -117,12 +118,12 @@ class PlaceGraph(nn.Module):
         return self.mapping(z).unsqueeze(1).repeat(1, self.layers, 1)
 
 
-def routed(directions: Mapping[str, Sequence[Direction]], layers: int) -> Tensor:
-    """`[6, L, D]`: where each of `HEARD` leads by the default map."""
+def routed(directions: Mapping[str, Sequence[Direction]], layers: int) -> dict[str, Tensor]:
+    """Where each of `ROUTES` leads by the default map, `[L, D]`."""
     groups = latent_groups(layers)
-    dim = len(directions["coarse"][0].step)
-    ways = torch.zeros(len(HEARD), layers, dim)
-    for number, name in enumerate(HEARD):
-        group, rank = ROUTES[name]
-        ways[number, slice(*groups[group])] = directions[group][rank].way
+    ways = {}
+    for name, (group, rank) in ROUTES.items():
+        way = directions[group][rank].way
+        ways[name] = torch.zeros(layers, len(way))
+        ways[name][slice(*groups[group])] = way
     return ways

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -68,13 +69,13 @@ def test_it_is_a_bundle_without_a_world(bundle: Bundle) -> None:
     assert (manifest.image.height, manifest.image.width) == (size, size)
     assert set(manifest.graphs) == {"encoder", "recurrent", "generator", "mapping"}
     assert (manifest.fields, manifest.scenes, manifest.text) == ((), (), None)
-    assert set(bundle.tensors) == {"w_avg", "stroke"}
+    assert set(bundle.tensors) == {"w_avg", "stroke", "sway"}
     assert manifest.latents.layers == (8 if manifest.name == "two" else 16)
     told = manifest.provenance
     assert told["checkpoint"]["kind"] == ("StyleGAN2" if manifest.name == "two" else "StyleGAN3-T")
     assert told["class"] == (2 if manifest.name == "two" else None)
     assert manifest.licence == ("CC BY-NC 4.0" if manifest.name == "two" else importer.UNKNOWN_LICENCE)
-    assert set(told["map"]) == set(HEARD)
+    assert set(told["map"]) == {*HEARD, "tempo"}
     for group in GROUPS:
         changes = [direction["grey_levels"] for direction in told["directions"][group]]
         assert len(changes) == KEPT
@@ -144,6 +145,28 @@ def test_sound_moves_the_picture_and_louder_moves_it_more(bundle: Bundle) -> Non
     assert drift > 0.01, "even in silence it breathes"
     assert np.abs(moved - still)[5:].mean() > 2 * drift
     assert np.abs(moved[:5] - still[:5]).max() == 0, "before the first beat nothing differs"
+
+
+def test_the_beat_swings_the_picture(bundle: Bundle) -> None:
+    """A click every half second, once it is known for a beat: the latent swings, and farthest when the beat falls."""
+    draws = np.random.default_rng(1)
+    clicks = np.zeros(10 * RATE, np.float32)
+    for start in range(0, len(clicks), RATE // 2):
+        clicks[start : start + RATE // 20] = 0.5 * draws.standard_normal(RATE // 20)
+
+    def latents(of: Bundle) -> np.ndarray:
+        with open_sessions(of, "onnxruntime", threads=1) as sessions:
+            return np.stack([painted.w_plus for painted in play(clicks, RATE, of, sessions, fps=30)])
+
+    sway = bundle.tensors["sway"]
+    stiff = dataclasses.replace(bundle, tensors={**bundle.tensors, "sway": np.zeros_like(sway)})
+    along = ((latents(bundle) - latents(stiff)) * sway).sum((1, 2)) / np.square(sway).sum()
+    swing, times = along[150:], np.arange(150, 300) / 30  # the second half, when the beat has been found
+    assert np.abs(along[:5]).max() < 1e-6, "before a beat is heard nothing swings"
+    first = np.exp(-4j * np.pi * times) @ swing / len(swing)
+    assert np.abs(first) > 0.5 * swing.std(), "at the beat's own rate"
+    assert np.abs(np.angle(first)) < np.pi / 3, "and in time with it"
+    assert swing.std() > 0.1
 
 
 def test_directions_are_orthonormal_and_measured(folder: Path) -> None:
@@ -232,7 +255,7 @@ def test_an_older_bundle_is_replaced_and_anything_else_is_left_alone(folder: Pat
 
 
 def test_every_route_leads_to_a_direction_of_its_own() -> None:
-    assert set(ROUTES) == set(HEARD)
+    assert set(ROUTES) == {*HEARD, "tempo"}
     assert len(set(ROUTES.values())) == len(ROUTES)
     assert all(group in GROUPS and rank < KEPT for group, rank in ROUTES.values())
 

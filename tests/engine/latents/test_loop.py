@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from tiny_bundle import DIM, EMBEDDING, HIDDEN, LAYERS, make_tiny_bundle
 
+from engine.audio.tempo import Beat
 from engine.bundle import GROUPS, Bundle, load_bundle
 from engine.latents import LatentLoop
+from engine.latents.loop import SWAY_LEAD_S
 from engine.runtime import Session, open_graph
 
 LOUD = np.ones((1, 1, 128, 128), np.float32)
@@ -139,6 +142,23 @@ def test_a_moved_base_carries_the_latent_along(bundle: Bundle) -> None:
     away = loop.w.copy()
     loop.step(LOUD, BASE + np.float32(5))
     np.testing.assert_allclose(loop.w, 5 + 0.9 * away, atol=1e-5)
+
+
+def test_a_bundle_with_a_sway_swings_with_the_beat(bundle: Bundle) -> None:
+    sway = np.full((LAYERS, DIM), 0.5, np.float32)
+    swinging = replace(bundle, tensors={**bundle.tensors, "sway": sway})
+
+    def delta(of: Bundle, beat: Beat | None) -> np.ndarray:
+        loop = LatentLoop(of, hears(0.25), moves(lambda feeds: feeds["w"]))
+        loop.step(LOUD, BASE, beat=beat)
+        return loop.delta
+
+    on_the_beat = Beat(7.0 - SWAY_LEAD_S * 2.0, 120.0)  # as far before it as the swing comes late
+    np.testing.assert_allclose(delta(swinging, on_the_beat), 0.75, rtol=1e-5)
+    np.testing.assert_allclose(delta(swinging, on_the_beat.after(0.25)), -0.25, rtol=1e-4)
+    np.testing.assert_allclose(delta(swinging, replace(on_the_beat, confidence=0.5)), 0.5, rtol=1e-5)
+    np.testing.assert_array_equal(delta(swinging, None), 0.25)
+    np.testing.assert_array_equal(delta(bundle, on_the_beat), 0.25)
 
 
 def test_glide_reaches_the_newest_latent_in_its_time(bundle: Bundle) -> None:

@@ -1,4 +1,4 @@
-"""All that the two processes share: one frame slot and three latest-value channels."""
+"""All that the two processes share: one frame slot, one reel of sound and three latest-value channels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from engine.channel import LatestValue
+from engine.reel import SOUND_BLOCK, SOUND_RECORDS, Reel
 from engine.slot import FrameSlot
 
 PRESET_BYTES = 4 << 20
@@ -18,6 +19,7 @@ class Links:
     """One side's ends. The stage creates and unlinks them, an engine attaches and lets go.
 
     slot       engine → stage  pictures
+    sound      engine → stage  the newest seconds of what is heard, as it came in, for those who record
     status     engine → stage  ten times a second
     controls   stage → engine  `{"controls": {name: value}, "clock"}` when a value has changed; `clock` is the beat
                                of a told clock, `{"count", "bpm", "at"}`, or None
@@ -26,6 +28,7 @@ class Links:
     """
 
     slot: FrameSlot
+    sound: Reel
     controls: LatestValue
     preset: LatestValue
     status: LatestValue
@@ -34,13 +37,15 @@ class Links:
     def create(cls, height: int, width: int) -> Self:
         """New links for pictures of height × width."""
         slot = FrameSlot.create(height, width)
-        return cls(slot, LatestValue.create(), LatestValue.create(PRESET_BYTES), LatestValue.create())
+        sound = Reel.create(SOUND_RECORDS, 4 * SOUND_BLOCK)
+        return cls(slot, sound, LatestValue.create(), LatestValue.create(PRESET_BYTES), LatestValue.create())
 
     @classmethod
     def attach(cls, names: Mapping[str, str]) -> Self:
         """The other process's links by their names. FileNotFoundError when they are gone."""
         return cls(
             FrameSlot.attach(names["slot"]),
+            Reel.attach(names["sound"]),
             LatestValue.attach(names["controls"]),
             LatestValue.attach(names["preset"]),
             LatestValue.attach(names["status"]),
@@ -51,6 +56,7 @@ class Links:
         """What `attach` needs."""
         return {
             "slot": self.slot.name,
+            "sound": self.sound.name,
             "controls": self.controls.name,
             "preset": self.preset.name,
             "status": self.status.name,
@@ -58,5 +64,5 @@ class Links:
 
     def close(self) -> None:
         """Lets go of all of it; the creator also unlinks it."""
-        for link in (self.slot, self.controls, self.preset, self.status):
+        for link in (self.slot, self.sound, self.controls, self.preset, self.status):
             link.close()

@@ -6,13 +6,18 @@ memory that it does not own and complains at exit (python/cpython#82300); `attac
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import sys
 import threading
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
+SHM = Path("/dev/shm")
+"""Where Linux keeps it."""
 PREFIX = "cymatic-"
 """Every block of ours starts with this; then follow its creator's process id and something random, so that whoever
 finds a block knows whose it is. macOS allows 31 characters in all."""
@@ -20,7 +25,10 @@ finds a block knows whose it is. macOS allows 31 characters in all."""
 
 def create(size: int) -> SharedMemory:
     """A new zeroed block of at least `size` bytes. Its creator closes and unlinks it; if the creator is killed, its
-    resource tracker does."""
+    resource tracker does. OSError when there is no room for it, which Linux would else only notice at the first write,
+    and end the process."""
+    if SHM.is_dir() and shutil.disk_usage(SHM).free < size:
+        raise OSError(errno.ENOSPC, f"shared memory is full, {size} bytes are wanted", str(SHM))
     while True:
         try:
             return SharedMemory(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}", create=True, size=size)

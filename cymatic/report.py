@@ -6,7 +6,7 @@
 | `frame_ms` | the engine's work on one picture, from reading the sound to the published picture |
 | `audio_to_frame_ms` | newest sound sample in a picture to that picture in the slot |
 | `late_frames` | pictures that were finished later than one period after they were due |
-| `stages_ms` | medians of encoder, recurrent, blend, generator and publish (copying into the slot), where they ran |
+| `stages_ms` | medians of mel, encoder, recurrent, blend, generator and publish (copying into the slot) |
 | `audio`, `runtime` | the source, and each graph's runtime and precision, as the engine last told them |
 | `bundle` | name, folder and picture size |
 | `controls_received` | control messages from OSC and the window, refused ones too |

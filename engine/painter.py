@@ -145,20 +145,22 @@ class Painter:
         return beat.after(now - at)
 
     def hear(self, samples: Float32) -> None:
-        """Take in new sound, mono `[n]`, n may be 0."""
+        """Take in new sound, mono `[n]`, n may be 0. Each frame begins with it."""
+        begun_at = time.perf_counter()
+        self._frame_ms = {}
         controls = self.controls
         mono = self._conditioner.push(
             samples, controls["sound/gain"], controls["sound/gate"], controls["latency/offset"] / 1000.0
         )
         self._mel.push(mono)
         self.features.push(mono)
+        self._took("mel", 1000.0 * (time.perf_counter() - begun_at))
 
     def move(self, now: float) -> Float32:
         """Take the latent and the fields to time `now` (s): float32 `[1, L, D]`, a new array. Needs a preset."""
         assert self._fade is not None, "no preset was named"
         passed = 0.0 if self._moved_at is None else now - self._moved_at
         self._moved_at = now
-        self._frame_ms = {}
         controls, features, latents = self.controls, self.features, self.latents
         if round(controls["seed"]) != self._seed:
             self._aim(controls["fade"], now)

@@ -39,7 +39,7 @@ def test_a_show_leaves_a_report_and_a_picture(tiny_bundle, clean_env, noise, tmp
     told = json.loads(report.read_text())
     assert set(told) == REPORT_KEYS
     assert set(told["frame_ms"]) == set(told["audio_to_frame_ms"]) == PERCENTILES
-    assert set(told["stages_ms"]) == {"encoder", "recurrent", "blend", "generator", "publish"}
+    assert set(told["stages_ms"]) == {"mel", "encoder", "recurrent", "blend", "generator", "publish"}
     assert all(ms > 0 for ms in told["stages_ms"].values())
     assert told["frames"] > 5
     assert 1.5 < told["seconds"] < 10

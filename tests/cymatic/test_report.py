@@ -35,7 +35,7 @@ def frame(index: int, work_ms: float = 10.0, age_ms: float = 30.0, encoder_ms: f
         started_at=published - work_ms / 1000,
         written_at=published - 0.001,
         published_at=published,
-        stats=(encoder_ms, np.nan, 2.0, 5.0),
+        stats=(0.5, encoder_ms, np.nan, 2.0, 5.0),
     )
 
 
@@ -49,7 +49,7 @@ def test_times_are_those_of_the_pictures(stage):
     assert told["fps"] == pytest.approx(50.0)
     assert told["frame_ms"] == pytest.approx({"p50": 51, "p95": 96, "p99": 100, "max": 101}, abs=0.01)
     assert told["audio_to_frame_ms"]["max"] == pytest.approx(30.0, abs=0.01)
-    expected = {"encoder": 3.0, "recurrent": 0.0, "blend": 2.0, "generator": 5.0, "publish": 1.0}
+    expected = {"mel": 0.5, "encoder": 3.0, "recurrent": 0.0, "blend": 2.0, "generator": 5.0, "publish": 1.0}
     assert told["stages_ms"] == pytest.approx(expected, abs=0.01)
     assert (told["late_frames"], told["controls_received"]) == (2, 7)
 

@@ -14,7 +14,7 @@ import pytest
 from engine.slot import FrameSlot
 
 ROOT = Path(__file__).resolve().parents[2]
-STATS = (1.0, 2.0, 3.0, 4.0)
+STATS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 WRITER = """
 import sys
@@ -24,7 +24,7 @@ slot = FrameSlot.attach(sys.argv[1])
 picture = np.empty((slot.height, slot.width, 4), np.uint8)
 for index in range(slot.newest_index + 1, slot.newest_index + 1 + int(sys.argv[2])):
     picture[...] = index % 251
-    slot.publish(picture, index / 8, (index, 0, 0, 0), index / 4)
+    slot.publish(picture, index / 8, (index, 0, 0, 0, 0), index / 4)
 slot.close()
 """
 
@@ -103,6 +103,7 @@ def test_nothing_is_torn_while_another_process_writes_as_fast_as_it_can():
             assert (frame.rgba == frame.index % 251).all()
             assert (frame.captured_at, frame.started_at) == (frame.index / 8, frame.index / 4)
             assert frame.stats[0] == frame.index
+            assert frame.whole
             last, seen = frame.index, seen + 1
         assert writer.communicate()[1] == b"", "the writer complained, perhaps of shared memory that is not its own"
         assert writer.returncode == 0
@@ -145,3 +146,13 @@ def test_something_else_is_refused():
         FrameSlot.attach(block.name)
     block.close()
     block.unlink()
+
+
+def test_a_picture_of_two_halves_is_not_whole(slot):
+    rng = np.random.default_rng(0)
+    one, two = rng.integers(0, 256, (2, slot.height, slot.width, 4), np.uint8)
+    slot.publish(one, 0.0, STATS)
+    frame = slot.newest()
+    assert frame.whole
+    frame.rgba[slot.height // 2 :] = two[slot.height // 2 :]
+    assert not frame.whole

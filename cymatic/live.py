@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import platformdirs
+
 from cymatic.arguments import frame_rate, seconds
 from engine.control.osc import DEFAULT_PORT
 from engine.errors import CymaticError
@@ -58,7 +60,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     show = parser.add_argument_group("where it is shown")
     show.add_argument("--headless", action="store_true", help="no window")
     show.add_argument("--fullscreen", action="store_true", help="cover the display")
-    show.add_argument("--display", type=int, metavar="N", help="number of the display, from 1")
+    show.add_argument(
+        "--display", metavar="NAME|N", help="display by name or number from 1, ? lists them (default: the one before)"
+    )
     steer = parser.add_argument_group("what steers it")
     steer.add_argument("--osc-port", type=int, default=DEFAULT_PORT, metavar="N", help=f"default: {DEFAULT_PORT}")
     steer.add_argument(
@@ -154,7 +158,8 @@ def _play_in_windows(stage: Stage, recorder: Recorder, args: argparse.Namespace)
 
     # By way of the event queue: the end of a loop that has not begun yet would be forgotten.
     stage.on_close = lambda: QTimer.singleShot(0, lambda: QCoreApplication.exit(0))
-    app.run(stage, fullscreen=args.fullscreen, display=args.display, seconds=None, on_frame=take)
+    place = platformdirs.user_data_path("cymatic", appauthor=False) / "output.json"
+    app.run(stage, fullscreen=args.fullscreen, display=args.display, place=place, on_frame=take)
 
 
 def _display_works(stage: Stage) -> bool:

@@ -37,6 +37,7 @@ class FlashLimiter:
 
     Attributes
     ----------
+    share : of the newest picture that was mixed with the one shown before; 1 when it passed untouched.
     limiting : whether the newest picture was held back.
     limited : how many pictures were held back so far.
     """
@@ -44,6 +45,7 @@ class FlashLimiter:
     def __init__(self) -> None:
         self._wanted, self._shown = _Turns(), _Turns()
         self._last: Image | None = None
+        self.share = 1.0
         self.limiting = False
         self.limited = 0
 
@@ -63,6 +65,7 @@ class FlashLimiter:
             before = _thinned(self._last)
             glows = ((mix, _signals(_mixed(before, small, mix))) for mix in MIXES)
             share = next((mix for mix, glow in glows if self._shown.over(glow, now, budget) <= AREA), 0.0)
+        self.share = share
         self.limiting = share < 1.0
         self.limited += self.limiting
         if self.limiting:

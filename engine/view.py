@@ -64,5 +64,8 @@ class StageView(Protocol):
         """Moves the stage on: triggers, snapshot to the engine, status, restarts. Call it 30 to 120 times a second;
         it never blocks and never raises."""
 
+    def tell(self, line: str) -> None:
+        """Notes a line for the performer; it joins `errors`."""
+
     def newest_frame(self) -> Frame | None:
         """The newest picture since the last call, or None when there is no newer one (keep showing the last)."""

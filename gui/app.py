@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from PySide6.QtWidgets import QApplication
 from gui import style
 from gui.commands import Commands
 from gui.control import ControlWindow
+from gui.displays import PlaceFile
 from gui.output import OutputWindow
 
 if TYPE_CHECKING:
@@ -40,15 +42,17 @@ def run(
     stage: StageView,
     *,
     fullscreen: bool = False,
-    display: int | None = None,
+    display: str | None = None,
+    place: Path | None = None,
     seconds: float | None = None,
     on_frame: Callable[[Frame], None] | None = None,
 ) -> int:
     """Shows `stage` until a window is closed, Ctrl-C, SIGTERM, or `seconds` have passed; returns the exit code 0.
 
-    Call it on the main thread. `display` is the 1-based number of the display for the output; `on_frame` hears every
-    new frame once, on this thread. The stage is moved on (`tick`) while this runs and is left running. Raises
-    `CymaticError` for a display that is not there; when it returns, no window, timer or OpenGL object is left.
+    Call it on the main thread. `display` is the name or 1-based number of the display for the output, `place` the file
+    that remembers it (None: nothing is remembered); `on_frame` hears every new frame once, on this thread. The stage is
+    moved on (`tick`) while this runs and is left running. Raises `CymaticError` for a display that is not there; when
+    it returns, no window, timer or OpenGL object is left.
     """
     with _qt_messages_to_log(), _slot_errors_to_log():
         app = _application()
@@ -58,7 +62,7 @@ def run(
             # the windows to close, and they answer by asking for the end.
             QTimer.singleShot(0, lambda: app.exit(0))
 
-        output = OutputWindow(stage, display=display, on_frame=on_frame)
+        output = OutputWindow(stage, display=display, places=PlaceFile(place), on_frame=on_frame)
         control = ControlWindow(stage, lambda: output.frame, lambda: output.latency_ms)
         commands = Commands(stage, output, show_help=control.toggle_help, quit_run=end)
         control.commands = commands

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, QRect, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, QPoint, QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QScreen
 
-from engine.errors import CymaticError
+from engine.look import Look
 from gui import testcard
+from gui.displays import Display, PlaceFile, choose_screen
 from gui.surface import SIZINGS, Picture, open_surface
+from gui.wake import KeepAwake
 
 if TYPE_CHECKING:
     from engine.slot import Frame
@@ -39,20 +41,30 @@ _MINIMUM_SIZE = QSize(160, 90)
 class OutputWindow(QObject):
     """One surface on one display. All methods on the Qt thread.
 
-    `display`: 1-based number of the display, or None for the first that is not the primary one (full screen) or
-    wherever the desktop puts a window. `on_frame` hears every new frame once. Raises `CymaticError` for a display that
-    is not there.
+    `display`: name or 1-based number of the display (`gui.displays.choose_screen`); None for the one that it covered
+    last, as `places` remembers it, else the first that is not the primary one (full screen) or wherever the desktop
+    puts a window. `on_frame` hears every new frame once. Raises `CymaticError` for a display that is not there.
+
+    When the display that it covers is unplugged, it becomes a window on the primary one, and covers the display again
+    when that is back, unless the performer has chosen otherwise meanwhile.
     """
 
     closed = Signal()
     """The user asked to close the window."""
 
     def __init__(
-        self, stage: StageView, *, display: int | None = None, on_frame: Callable[[Frame], None] | None = None
+        self,
+        stage: StageView,
+        *,
+        display: str | None = None,
+        places: PlaceFile | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
         super().__init__()
-        choose_screen(display)
+        if display is not None:
+            choose_screen(display)
         self._display = display
+        self._places = places or PlaceFile()
         self._stage = stage
         self._on_frame = on_frame
         self._frame: Frame | None = None
@@ -60,10 +72,13 @@ class OutputWindow(QObject):
         self._picture: Picture | None = None
         self._card: tuple[object, NDArray[np.uint8]] | None = None
         self._windowed: QRect | None = None
+        self._covered: Display | None = None
+        self._away: Display | None = None  # it was covered when it was unplugged
         self._ticked_at = 0.0
         self._timed = 0
         self._latencies: deque[float] = deque(maxlen=60)
-        self.sizing = SIZINGS[0]
+        self.sizing = self._places.place.sizing if self._places.place.sizing in SIZINGS else SIZINGS[0]
+        self._awake = KeepAwake(self)
 
         self.surface = open_surface()
         self.surface.setTitle("cymatic")
@@ -88,56 +103,160 @@ class OutputWindow(QObject):
 
     def start(self, *, fullscreen: bool) -> None:
         """Shows the window and begins to move the stage."""
-        height, width = self._stage.image_size
-        screen = choose_screen(self._display) if self._display or fullscreen else QGuiApplication.primaryScreen()
-        room = screen.availableGeometry()
-        scale = min(960 / width, 0.75 * room.width() / width, 0.75 * room.height() / height)
-        size = QSize(round(width * scale), round(height * scale)).expandedTo(_MINIMUM_SIZE)
-        if self._display or fullscreen:
-            self.surface.setScreen(screen)
-            self.surface.setPosition(room.center() - QRect(0, 0, size.width(), size.height()).center())
-        self.surface.resize(size)
-        if fullscreen:
-            self.toggle_fullscreen()
+        app = QGuiApplication.instance()
+        app.screenAdded.connect(self._screen_added)
+        app.screenRemoved.connect(self._screen_removed)
+        for screen in QGuiApplication.screens():
+            screen.geometryChanged.connect(self._screen_reshaped)
+        screen = self._first_screen(fullscreen=fullscreen)
+        self._lie_on(screen or QGuiApplication.primaryScreen(), move=screen is not None)
+        if fullscreen and screen is not None:
+            self._cover(screen)
         else:
             self.surface.show()
         self._pulse_timer.start()
 
     def stop(self) -> None:
         """Stops moving the stage and frees the surface. Safe to call twice."""
+        if self._pulse_timer.isActive():
+            app = QGuiApplication.instance()
+            app.screenAdded.disconnect(self._screen_added)
+            app.screenRemoved.disconnect(self._screen_removed)
+            for screen in QGuiApplication.screens():
+                screen.geometryChanged.disconnect(self._screen_reshaped)
         self._pulse_timer.stop()
+        self._awake.release()
         if self._picture is not None or self.surface.handle() is not None:
             self.surface.frameSwapped.disconnect(self._swapped)
             self.surface.release()
             self._picture = None
 
+    # -- where it is
+
     @property
     def fullscreen(self) -> bool:
         """True while the window covers its display."""
-        return self._windowed is not None
+        return self._covered is not None
 
     def toggle_fullscreen(self) -> None:
         """Covers the display, without a cursor; or goes back to the window as it was."""
         if self.fullscreen:
             self.leave_fullscreen()
-            return
-        self._windowed = self.surface.geometry()
-        self.surface.setGeometry(self._screen().geometry())  # also where no window manager listens
-        self.surface.setCursor(Qt.CursorShape.BlankCursor)
-        self.surface.showFullScreen()
+        else:
+            self._cover(self._screen())
+            self._places.keep(display=self._covered)
 
     def leave_fullscreen(self) -> None:
         """Back to a window; nothing happens when it is one."""
+        self._away = None
         if self._windowed is None:
             return
-        geometry, self._windowed = self._windowed, None
+        geometry, self._windowed, self._covered = self._windowed, None, None
+        self._awake.release()
         self.surface.unsetCursor()
         self.surface.showNormal()
         self.surface.setGeometry(geometry)
 
+    def next_display(self) -> None:
+        """On to the next display, covering it or as a window, as it is on this one."""
+        screens = QGuiApplication.screens()
+        if len(screens) == 1:
+            self._stage.tell(f"there is only one display, {Display.of(screens[0]).label}")
+            return
+        here = Display.of(self._screen())
+        at = next((number for number, screen in enumerate(screens) if Display.of(screen) == here), 0)
+        screen = screens[(at + 1) % len(screens)]
+        if self.fullscreen:
+            self.surface.showNormal()  # what covers a display does not let itself be moved
+            self._cover(screen)
+            self._places.keep(display=self._covered)
+        else:
+            self._away = None
+            self._lie_on(screen)
+        self._stage.tell(f"the output is on {Display.of(screen).label}")
+
     def next_sizing(self) -> None:
-        """Fit, fill, stretch, and round again."""
+        """Fit, fill, stretch, 1:1, and round again."""
         self.sizing = SIZINGS[(SIZINGS.index(self.sizing) + 1) % len(SIZINGS)]
+        self._places.keep(sizing=self.sizing)
+
+    def _first_screen(self, *, fullscreen: bool) -> QScreen | None:
+        """Where it opens; None where the desktop likes."""
+        if self._display is not None:
+            return choose_screen(self._display)
+        otherwise = choose_screen(None) if fullscreen else None
+        last = self._places.place.display
+        if last is None:
+            return otherwise
+        found = last.found(QGuiApplication.screens())
+        if found is None:
+            opens = Display.of(otherwise or QGuiApplication.primaryScreen()).label
+            self._stage.tell(f"display {last.label} is not there: the output opens on {opens}")
+        return found or otherwise
+
+    def _lie_on(self, screen: QScreen, *, move: bool = True) -> None:
+        """A window of a good size, in the middle of that display if it is to `move` there."""
+        height, width = self._stage.image_size
+        room = screen.availableGeometry()
+        scale = min(960 / width, 0.75 * room.width() / width, 0.75 * room.height() / height)
+        size = QSize(round(width * scale), round(height * scale)).expandedTo(_MINIMUM_SIZE)
+        if move:
+            self.surface.setScreen(screen)
+            self.surface.setPosition(room.center() - QRect(QPoint(), size).center())
+        self.surface.resize(size)
+
+    def _cover(self, screen: QScreen) -> None:
+        if self._windowed is None:
+            self._windowed = self.surface.geometry()
+        self._covered, self._away = Display.of(screen), None
+        self.surface.setScreen(screen)
+        self.surface.setGeometry(screen.geometry())  # also where no window manager listens
+        self.surface.setCursor(Qt.CursorShape.BlankCursor)
+        self.surface.showFullScreen()
+        self._awake.hold()
+
+    def _screen_removed(self, screen: QScreen) -> None:
+        # Qt sees to the windows of that display when this signal is over: what is done to them now is undone then.
+        gone = Display.of(screen)
+        QTimer.singleShot(0, lambda: self._lost(gone))
+
+    def _lost(self, gone: Display) -> None:
+        covered = gone == self._covered
+        if not self._pulse_timer.isActive() or not (covered or QGuiApplication.screenAt(self._middle()) is None):
+            return
+        self.leave_fullscreen()
+        home = QGuiApplication.primaryScreen()
+        self._lie_on(home)
+        self.surface.show()
+        if covered:
+            self._away = gone
+            self._stage.tell(
+                f"display {gone.label} is gone: the output is a window on {Display.of(home).label} until it is back"
+            )
+
+    def _screen_added(self, screen: QScreen) -> None:
+        screen.geometryChanged.connect(self._screen_reshaped)
+        QTimer.singleShot(0, self._found_again)
+
+    def _found_again(self) -> None:
+        back = self._away.found(QGuiApplication.screens()) if self._away is not None else None
+        if back is not None and self._pulse_timer.isActive():
+            self._cover(back)
+            self._stage.tell(f"display {Display.of(back).label} is back: the output covers it again")
+
+    def _screen_reshaped(self) -> None:
+        if self.fullscreen:
+            self.surface.setGeometry(self._screen().geometry())
+
+    def _screen(self) -> QScreen:
+        # Not `surface.screen()`: PySide makes the screen a child of the window that was asked, and drops it with it.
+        covered = self._covered.found(QGuiApplication.screens()) if self._covered is not None else None
+        return covered or QGuiApplication.screenAt(self._middle()) or QGuiApplication.primaryScreen()
+
+    def _middle(self) -> QPoint:
+        return self.surface.geometry().center()
+
+    # -- what it shows
 
     def pulse(self) -> None:
         """Takes a newer frame if there is one, repaints if anything changed, and moves the stage on."""
@@ -178,11 +297,8 @@ class OutputWindow(QObject):
             self._shown = self._frame
         if self._shown is None:
             return Picture(self._loading_card(), level, "stretch")
-        return Picture(self._shown.rgba, level, self.sizing)
-
-    def _screen(self) -> QScreen:
-        # Not `surface.screen()`: PySide makes the screen a child of the window that was asked, and drops it with it.
-        return QGuiApplication.screenAt(self.surface.geometry().center()) or QGuiApplication.primaryScreen()
+        look, limit = Look.of(desk), bool(desk.get("flash/limit"))
+        return Picture(self._shown.rgba, level, self.sizing, look=look, limit=limit)
 
     def _pixels(self) -> tuple[int, int]:
         ratio = self.surface.devicePixelRatio()
@@ -190,7 +306,7 @@ class OutputWindow(QObject):
 
     def _test_card(self) -> NDArray[np.uint8]:
         screen = self._screen()
-        key = ("test", *self._pixels(), display_name(screen), screen.refreshRate())
+        key = ("test", *self._pixels(), Display.of(screen).label, screen.refreshRate())
         if self._card is None or self._card[0] != key:
             self._card = key, testcard.draw_test_card(*key[1:])
         return self._card[1]
@@ -210,23 +326,3 @@ def loading_line(stage: StageView) -> str:
     if status.get("state") == "playing":
         return "Waiting for the first picture"
     return "Loading"
-
-
-def display_name(screen: QScreen) -> str:
-    """What the display calls itself, e.g. "HDMI-1"."""
-    return screen.name() or screen.model() or "Display"
-
-
-def choose_screen(display: int | None) -> QScreen:
-    """The display of that 1-based number; None gives the first that is not the primary one, if there is one.
-
-    Raises `CymaticError`, which lists the displays.
-    """
-    screens = QGuiApplication.screens()
-    if display is None:
-        primary = QGuiApplication.primaryScreen()
-        return next((screen for screen in screens if screen is not primary), primary)
-    if not 1 <= display <= len(screens):
-        sizes = (f"{i} ({display_name(s)}, {s.size().width()}×{s.size().height()})" for i, s in enumerate(screens, 1))
-        raise CymaticError(f"display {display} is not there: choose {', '.join(sizes)}")
-    return screens[display - 1]

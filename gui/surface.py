@@ -6,6 +6,7 @@ Both surfaces draw a `Picture` and hold it until the next one. Everything here r
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,117 +26,64 @@ from PySide6.QtGui import (
     QPaintEvent,
     QRasterWindow,
 )
-from PySide6.QtOpenGL import (
-    QOpenGLBuffer,
-    QOpenGLShader,
-    QOpenGLShaderProgram,
-    QOpenGLTexture,
-    QOpenGLVertexArrayObject,
-    QOpenGLWindow,
-)
+from PySide6.QtOpenGL import QOpenGLFramebufferObject, QOpenGLShaderProgram, QOpenGLTexture, QOpenGLWindow
+
+from engine.look import NEUTRAL, Look
+from gui.look import LookPass
+from gui.shaders import SHOW, Quad, build
 
 log = logging.getLogger(__name__)
 
-SIZINGS = ("fit", "fill", "stretch")
+SIZINGS = ("fit", "fill", "stretch", "1:1")
 
 # Platforms that give windows without OpenGL; asking them for a context only prints warnings.
 _PLAIN_PLATFORMS = {"offscreen", "minimal", "linuxfb", "vnc"}
 # Drivers that draw on the CPU: nine taps a pixel would take the cores from the engine.
 _SOFTWARE_DRIVERS = ("llvmpipe", "softpipe", "swrast", "swiftshader", "gdi generic")
 
-_GL_COLOR_BUFFER_BIT, _GL_TRIANGLE_STRIP, _GL_FLOAT, _GL_SCISSOR_TEST = 0x4000, 0x0005, 0x1406, 0x0C11
-_GL_RENDERER = 0x1F01
+_GL_COLOR_BUFFER_BIT, _GL_SCISSOR_TEST, _GL_TEXTURE_2D, _GL_RENDERER = 0x4000, 0x0C11, 0x0DE1, 0x1F01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """What a surface shows: an image, how bright, and how it fills the window.
+    """What a surface shows: an image, how bright, how it fills the window, and under which look.
 
     `rgba` uint8 [H, W, 4], contiguous and never written again (the same array is uploaded once); `level` 0..1
     multiplies the colour values; `sizing` is one of `SIZINGS`; `bar` is a white rectangle (x, y, width, height as parts
-    of the window, y from the top), the part of the test card that moves.
+    of the window, y from the top), the part of the test card that moves; `limit` says whether flashes that the look
+    makes are held back.
     """
 
     rgba: NDArray[np.uint8]
     level: float = 1.0
     sizing: str = "fit"
     bar: tuple[float, float, float, float] | None = None
+    look: Look = NEUTRAL
+    limit: bool = True
 
     def same_as(self, other: Picture | None) -> bool:
         """True when drawing `other` again would change nothing."""
-        return (
-            other is not None
-            and self.rgba is other.rgba
-            and (self.level, self.sizing, self.bar) == (other.level, other.sizing, other.bar)
-        )
+        return other is not None and self.rgba is other.rgba and self._rest() == other._rest()
+
+    def _rest(self) -> tuple[object, ...]:
+        return self.level, self.sizing, self.bar, self.look, self.limit
 
 
-def placement(image: tuple[int, int], window: tuple[float, float], sizing: str) -> tuple[float, float, float, float]:
-    """Where an image of (width, height) lies in a window of (width, height): x, y, width, height.
+def placement(image: tuple[int, int], window: tuple[int, int], sizing: str) -> tuple[int, int, int, int]:
+    """Where an image of (width, height) lies in a window of (width, height), all in pixels: x, y, width, height.
 
-    "fit" shows all of it, "fill" leaves no border, "stretch" ignores its shape.
+    "fit" shows all of it, "fill" leaves no border, "stretch" ignores its shape, "1:1" gives each pixel of the image one
+    of the display, in the middle.
     """
     (width, height), (across, down) = image, window
     if sizing == "stretch":
-        return 0.0, 0.0, across, down
+        return 0, 0, across, down
+    if sizing == "1:1":
+        return (across - width) // 2, (down - height) // 2, width, height
     choose = max if sizing == "fill" else min
     scale = choose(across / width, down / height)
-    return (across - width * scale) / 2, (down - height * scale) / 2, width * scale, height * scale
-
-
-_VERTEX = """
-attribute vec2 corner;
-varying vec2 uv;
-void main() {
-    uv = vec2(0.5 + 0.5 * corner.x, 0.5 - 0.5 * corner.y);
-    gl_Position = vec4(corner, 0.0, 1.0);
-}
-"""
-
-_LINEAR = """
-varying vec2 uv;
-uniform sampler2D image;
-uniform float level;
-void main() { gl_FragColor = vec4(texture2D(image, uv).rgb * level, 1.0); }
-"""
-
-# Catmull-Rom, 16 texels in nine bilinear taps: the two inner weights of each axis are read with one tap between them.
-_BICUBIC = """
-varying vec2 uv;
-uniform sampler2D image;
-uniform vec2 size;
-uniform float level;
-vec3 tap(float x, float y) { return texture2D(image, vec2(x, y)).rgb; }
-void main() {
-    vec2 p = uv * size;
-    vec2 c = floor(p - 0.5) + 0.5;
-    vec2 f = p - c;
-    vec2 w0 = f * (-0.5 + f * (1.0 - 0.5 * f));
-    vec2 w1 = 1.0 + f * f * (-2.5 + 1.5 * f);
-    vec2 w2 = f * (0.5 + f * (2.0 - 1.5 * f));
-    vec2 w3 = f * f * (-0.5 + 0.5 * f);
-    vec2 w = w1 + w2;
-    vec2 a = (c - 1.0) / size;
-    vec2 b = (c + w2 / w) / size;
-    vec2 d = (c + 2.0) / size;
-    vec3 sum = (tap(a.x, a.y) * w0.x + tap(b.x, a.y) * w.x + tap(d.x, a.y) * w3.x) * w0.y
-             + (tap(a.x, b.y) * w0.x + tap(b.x, b.y) * w.x + tap(d.x, b.y) * w3.x) * w.y
-             + (tap(a.x, d.y) * w0.x + tap(b.x, d.y) * w.x + tap(d.x, d.y) * w3.x) * w3.y;
-    gl_FragColor = vec4(clamp(sum, 0.0, 1.0) * level, 1.0);
-}
-"""
-
-
-def _dialect(context: QOpenGLContext, source: str, *, fragment: bool) -> str:
-    """The GLSL 1.20 source in the dialect of the context: 1.00 for OpenGL ES, 1.50 for a core profile."""
-    if context.isOpenGLES():
-        highp = "#ifdef GL_FRAGMENT_PRECISION_HIGH\nprecision highp float;\n#else\nprecision mediump float;\n#endif\n"
-        return "#version 100\n" + (highp if fragment else "") + source
-    if context.format().profile() == context.format().OpenGLContextProfile.CoreProfile:
-        renamed = source.replace("texture2D(", "texture(").replace("gl_FragColor", "colour")
-        renamed = renamed.replace("attribute ", "in ").replace("varying ", "in " if fragment else "out ")
-        return "#version 150\n" + ("out vec4 colour;\n" if fragment else "") + renamed
-    return "#version 120\n" + source
+    wide, high = round(width * scale), round(height * scale)
+    return (across - wide) // 2, (down - high) // 2, wide, high
 
 
 class _SurfaceEvents:
@@ -161,7 +109,8 @@ class _SurfaceEvents:
 class GlSurface(_SurfaceEvents, QOpenGLWindow):
     """Draws the picture as one textured quad: Catmull-Rom where a GPU draws, bilinear on software drivers.
 
-    `frameSwapped` (from Qt) comes after every picture that reached the screen.
+    A look that is not neutral is drawn before it, at the size of the picture. `frameSwapped` (from Qt) comes after
+    every picture that reached the screen.
     """
 
     closed = Signal()
@@ -172,8 +121,8 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         self._uploaded: NDArray[np.uint8] | None = None
         self._texture: QOpenGLTexture | None = None
         self._program: QOpenGLShaderProgram | None = None
-        self._corners: QOpenGLBuffer | None = None
-        self._vertices: QOpenGLVertexArrayObject | None = None
+        self._quad: Quad | None = None
+        self._look: LookPass | None = None
         self._gl: Any = None
         self.renderer = ""
 
@@ -183,87 +132,62 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         self.update()
 
     def initializeGL(self) -> None:
-        context = self.context()
-        self._gl = context.functions()
+        self._gl = self.context().functions()
         self.renderer = str(self._gl.glGetString(_GL_RENDERER))
-        software = any(name in self.renderer.lower() for name in _SOFTWARE_DRIVERS)
-        self._program = self._build(_LINEAR if software else _BICUBIC) or self._build(_LINEAR)
+        bicubic = not any(name in self.renderer.lower() for name in _SOFTWARE_DRIVERS)
+        self._program = build(SHOW, bicubic=bicubic, driver=self.renderer)
+        if self._program is None and bicubic:
+            bicubic = False
+            self._program = build(SHOW, bicubic=False, driver=self.renderer)
         if self._program is None:
             log.error("the driver %s compiles no shader: the output stays black", self.renderer)
             return
-        log.info("output surface: OpenGL %s, %s", self.renderer, "bilinear" if software else "bicubic")
-        self._vertices = QOpenGLVertexArrayObject()
-        if self._vertices.create():  # optional before OpenGL 3
-            self._vertices.bind()
-        corners = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], np.float32).tobytes()
-        self._corners = QOpenGLBuffer(QOpenGLBuffer.Type.VertexBuffer)
-        self._corners.create()
-        self._corners.bind()
-        self._corners.allocate(corners, len(corners))
-        self._corners.release()
-        if self._vertices.isCreated():
-            self._vertices.release()
-
-    def _build(self, fragment: str) -> QOpenGLShaderProgram | None:
-        program = QOpenGLShaderProgram()
-        kinds = QOpenGLShader.ShaderTypeBit
-        built = (
-            program.addShaderFromSourceCode(kinds.Vertex, _dialect(self.context(), _VERTEX, fragment=False))
-            and program.addShaderFromSourceCode(kinds.Fragment, _dialect(self.context(), fragment, fragment=True))
-            and program.link()
-        )
-        if not built:
-            log.warning("shader refused by %s: %s", self.renderer, program.log().strip())
-        return program if built else None
+        log.info("output surface: OpenGL %s, %s", self.renderer, "bicubic" if bicubic else "bilinear")
+        self._quad = Quad()
+        self._look = LookPass(self._gl, self._quad, bicubic=bicubic, driver=self.renderer)
 
     def paintGL(self) -> None:
         gl, picture = self._gl, self._picture
         ratio = self.devicePixelRatio()
-        across, down = self.width() * ratio, self.height() * ratio
-        gl.glViewport(0, 0, round(across), round(down))
+        across, down = round(self.width() * ratio), round(self.height() * ratio)
         gl.glClearColor(0.0, 0.0, 0.0, 1.0)
         gl.glClear(_GL_COLOR_BUFFER_BIT)
-        program, corners = self._program, self._corners
-        if picture is None or program is None or corners is None:
+        if picture is None or self._program is None or self._quad is None or self._look is None:
             return
         if picture.level > 0.0:
             height, width = picture.rgba.shape[:2]
-            texture = self._upload(picture.rgba)
+            texture = self._upload(picture.rgba).textureId()
+            if self._look.wants(picture.look, now := time.perf_counter()):
+                texture = self._look.draw(texture, picture.rgba, picture.look, now, limit=picture.limit)
+                QOpenGLFramebufferObject.bindDefault()
             x, y, w, h = placement((width, height), (across, down), picture.sizing)
-            gl.glViewport(round(x), round(down - y - h), round(w), round(h))
-            self._draw_quad(program, corners, texture, picture.level)
+            gl.glViewport(x, down - y - h, w, h)
+            self._show(self._program, self._quad, texture, picture)
         if picture.bar is not None:
-            x, y, w, h = picture.bar
+            x, y, w, h = (part * room for part, room in zip(picture.bar, (across, down) * 2, strict=True))
             gl.glEnable(_GL_SCISSOR_TEST)
-            size = max(1, round(w * across)), max(1, round(h * down))
-            gl.glScissor(round(x * across), round((1.0 - y - h) * down), *size)
+            gl.glScissor(round(x), round(down - y - h), max(1, round(w)), max(1, round(h)))
             gl.glClearColor(picture.level, picture.level, picture.level, 1.0)
             gl.glClear(_GL_COLOR_BUFFER_BIT)
             gl.glDisable(_GL_SCISSOR_TEST)
 
-    def _draw_quad(
-        self, program: QOpenGLShaderProgram, corners: QOpenGLBuffer, texture: QOpenGLTexture, level: float
-    ) -> None:
-        vertices = self._vertices
-        if vertices is not None and vertices.isCreated():
-            vertices.bind()
+    def _show(self, program: QOpenGLShaderProgram, quad: Quad, texture: int, picture: Picture) -> None:
+        height, width = picture.rgba.shape[:2]
+        untouched = picture.look.neutral and picture.level == 1.0
         program.bind()
-        texture.bind(0)
+        self._gl.glBindTexture(_GL_TEXTURE_2D, texture)
         program.setUniformValue1i(program.uniformLocation("image"), 0)
-        program.setUniformValue1f(program.uniformLocation("level"), level)
-        if (size := program.uniformLocation("size")) >= 0:
-            program.setUniformValue(size, float(texture.width()), float(texture.height()))
-        corner = program.attributeLocation("corner")
-        corners.bind()
-        program.enableAttributeArray(corner)
-        program.setAttributeBuffer(corner, _GL_FLOAT, 0, 2, 0)
-        self._gl.glDrawArrays(_GL_TRIANGLE_STRIP, 0, 4)
-        program.disableAttributeArray(corner)
-        corners.release()
-        texture.release()
+        for name, value in {
+            "upright": 1.0,
+            "level": picture.level,
+            "vignette": picture.look.vignette,
+            "dither": 0.0 if untouched else 1.0 / 255.0,
+        }.items():
+            program.setUniformValue1f(program.uniformLocation(name), value)
+        program.setUniformValue(program.uniformLocation("size"), float(width), float(height))
+        quad.draw(self._gl, program)
+        self._gl.glBindTexture(_GL_TEXTURE_2D, 0)
         program.release()
-        if vertices is not None and vertices.isCreated():
-            vertices.release()
 
     def _upload(self, rgba: NDArray[np.uint8]) -> QOpenGLTexture:
         height, width = rgba.shape[:2]
@@ -291,19 +215,19 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
             self.makeCurrent()
             if self._texture is not None:
                 self._texture.destroy()
-            if self._corners is not None:
-                self._corners.destroy()
-            if self._vertices is not None and self._vertices.isCreated():
-                self._vertices.destroy()
+            if self._look is not None:
+                self._look.release()
+            if self._quad is not None:
+                self._quad.release()
             if self._program is not None:
                 self._program.removeAllShaders()
-            self._texture = self._program = self._corners = self._vertices = self._gl = None
+            self._texture = self._program = self._quad = self._look = self._gl = None
             self.doneCurrent()
         self.destroy()
 
 
 class RasterSurface(_SurfaceEvents, QRasterWindow):
-    """The same picture with a plain painter; `frameSwapped` comes after every repaint."""
+    """The same picture with a plain painter, without the look; `frameSwapped` comes after every repaint."""
 
     closed = Signal()
     frameSwapped = Signal()
@@ -320,7 +244,9 @@ class RasterSurface(_SurfaceEvents, QRasterWindow):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        across, down = self.width(), self.height()
+        ratio = self.devicePixelRatio()
+        painter.scale(1.0 / ratio, 1.0 / ratio)  # from here on, pixels of the display
+        across, down = round(self.width() * ratio), round(self.height() * ratio)
         painter.fillRect(0, 0, across, down, Qt.GlobalColor.black)
         if (picture := self._picture) is not None:
             height, width = picture.rgba.shape[:2]

@@ -49,6 +49,9 @@ class FakeStage:
     def preset_names(self) -> tuple[str, ...]:
         return NAMES
 
+    def tell(self, line: str) -> None:
+        self.errors.append(line)
+
     def tick(self) -> None:
         self.ticks += 1
         for event in self.desk.take_triggers():

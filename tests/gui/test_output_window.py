@@ -14,7 +14,8 @@ from PySide6.QtWidgets import QApplication
 import gui.app
 from engine.errors import CymaticError
 from gui.control import ControlWindow
-from gui.output import OutputWindow, choose_screen, loading_line
+from gui.displays import choose_screen
+from gui.output import OutputWindow, loading_line
 from gui.surface import RasterSurface, placement
 from gui.testcard import draw_loading_card, draw_test_card, moving_bar
 
@@ -140,8 +141,8 @@ def test_fullscreen_covers_the_display_and_comes_back(output):
 
 
 def test_a_display_that_is_not_there_is_named(qapp):
-    assert choose_screen(1) is QGuiApplication.screens()[0]
-    for number in (0, len(QGuiApplication.screens()) + 1):
+    assert choose_screen("1") is QGuiApplication.screens()[0]
+    for number in ("0", str(len(QGuiApplication.screens()) + 1)):
         with pytest.raises(CymaticError, match=f"display {number} is not there: choose 1 "):
             choose_screen(number)
 
@@ -156,10 +157,15 @@ def test_without_opengl_a_painter_draws_the_same(output, stage, qtbot):
 
 @pytest.mark.parametrize(
     ("sizing", "wanted"),
-    [("fit", (0, 100, 400, 200)), ("fill", (-200, 0, 800, 400)), ("stretch", (0, 0, 400, 400))],
+    [
+        ("fit", (0, 100, 400, 200)),
+        ("fill", (-200, 0, 800, 400)),
+        ("stretch", (0, 0, 400, 400)),
+        ("1:1", (100, 150, 200, 100)),
+    ],
 )
 def test_placement(sizing, wanted):
-    assert placement((200, 100), (400, 400), sizing) == pytest.approx(wanted)
+    assert placement((200, 100), (400, 400), sizing) == wanted
 
 
 def test_cards_have_the_size_of_the_window_and_something_to_read(qapp):

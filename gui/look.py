@@ -1,0 +1,139 @@
+"""The look in OpenGL: one pass over the picture at its own size, before it is scaled to the display.
+
+It draws into one of two frame buffers and reads what it drew before from the other: that is where trails come from, and
+what a flash is held back with. The painter limits flashes before the look, but contrast, hue or a mirror can make new
+ones of what is left, so the pass watches a small copy of its own picture by the same rules.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtGui import QMatrix3x3
+from PySide6.QtOpenGL import QOpenGLFramebufferObject, QOpenGLFramebufferObjectFormat
+
+from engine.flash import FlashLimiter
+from engine.look import DRIFT, MIRRORS, Look, looked_at
+from gui.shaders import LOOK, Quad, build
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 2.0
+"""So long a look that has become neutral is still drawn, so that nobody can flash by switching it on and off."""
+
+_WATCHED = (36, 64)  # points of the picture that the limiter looks at
+_GL_TEXTURE_2D, _GL_TEXTURE0 = 0x0DE1, 0x84C0
+_GL_TEXTURE_MAG_FILTER, _GL_TEXTURE_MIN_FILTER, _GL_LINEAR = 0x2800, 0x2801, 0x2601
+# Half floats keep long trails smooth. What is lost each time is the step of the format where its rounding would hold
+# a trail for ever.
+_FORMATS = ((0x881A, 1.0 / 1024.0), (0x8058, 1.0 / 255.0))  # RGBA16F, RGBA8
+
+
+class LookPass:
+    """Made, drawn and freed on the Qt thread while the context of the surface is current.
+
+    Attributes
+    ----------
+    limiting : whether the newest picture was held back because it would have flashed.
+    """
+
+    def __init__(self, gl: Any, quad: Quad, *, bicubic: bool, driver: str) -> None:
+        self._gl, self._quad = gl, quad
+        self._program = build(LOOK, bicubic=bicubic, driver=driver) or build(LOOK, bicubic=False, driver=driver)
+        self._buffers: list[QOpenGLFramebufferObject] = []
+        self._loss = 0.0
+        self._limiter = FlashLimiter()
+        self._watched: NDArray[np.uint8] | None = None
+        self._drawn_at = self._wanted_at = -math.inf
+
+    @property
+    def limiting(self) -> bool:
+        """True while the picture is held back because it would have flashed."""
+        return self._limiter.limiting
+
+    def wants(self, look: Look, now: float) -> bool:
+        """Whether there is anything to draw for this look at time `now` (s)."""
+        if not look.neutral:
+            self._wanted_at = now
+        return self._program is not None and now - self._wanted_at < SETTLE_S
+
+    def draw(self, texture: int, rgba: NDArray[np.uint8], look: Look, now: float, *, limit: bool) -> int:
+        """The texture, of the same size, that shows `rgba` `[H, W, 4]`, which is in `texture`, under the look.
+
+        `limit`: whether flashes are held back. The surface's own frame buffer has to be bound again after it.
+        """
+        program, gl = self._program, self._gl
+        assert program is not None, "wants() said no"
+        height, width = rgba.shape[:2]
+        if not self._buffers or (self._buffers[0].width(), self._buffers[0].height()) != (width, height):
+            self._begin(width, height)
+            self._drawn_at = -math.inf
+        passed = now - self._drawn_at
+        keep = look.keep(passed)
+        share = self._share(rgba, look, keep, now) if limit else 1.0
+        before, buffer = self._buffers
+        buffer.bind()
+        gl.glViewport(0, 0, width, height)
+        program.bind()
+        for unit, (name, held) in enumerate((("last", before.texture()), ("image", texture))):
+            gl.glActiveTexture(_GL_TEXTURE0 + 1 - unit)  # the first unit last, as others expect it
+            gl.glBindTexture(_GL_TEXTURE_2D, held)
+            program.setUniformValue1i(program.uniformLocation(name), 1 - unit)
+        for name, value in {
+            "upright": -1.0,
+            "contrast": look.contrast,
+            "keep": keep,
+            "loss": self._loss,
+            "growth": math.exp(DRIFT * min(passed, 1.0)),
+            "share": share,
+        }.items():
+            program.setUniformValue1f(program.uniformLocation(name), value)
+        program.setUniformValue1i(program.uniformLocation("mirror"), MIRRORS.index(look.mirror))
+        program.setUniformValue(program.uniformLocation("size"), float(width), float(height))
+        program.setUniformValue(program.uniformLocation("colours"), QMatrix3x3(look.colours.flatten().tolist()))
+        self._quad.draw(gl, program)
+        program.release()
+        gl.glActiveTexture(_GL_TEXTURE0 + 1)
+        gl.glBindTexture(_GL_TEXTURE_2D, 0)
+        gl.glActiveTexture(_GL_TEXTURE0)
+        gl.glBindTexture(_GL_TEXTURE_2D, 0)
+        self._buffers = [buffer, before]
+        self._drawn_at = now
+        return int(buffer.texture())
+
+    def _share(self, rgba: NDArray[np.uint8], look: Look, keep: float, now: float) -> float:
+        """How much of the new picture may be shown, 0..1; the rest is the one before."""
+        points = looked_at(rgba, look, _WATCHED)
+        if self._watched is not None and keep > 0.0:
+            points = np.maximum(points, points + keep * (self._watched - points.astype(np.float32))).astype(np.uint8)
+        self._watched = self._limiter.limit(points, now)
+        return self._limiter.share
+
+    def _begin(self, width: int, height: int) -> None:
+        """Two buffers of this size, black, in the first format that the driver takes."""
+        self._buffers = []
+        for internal, self._loss in _FORMATS:
+            wanted = QOpenGLFramebufferObjectFormat()
+            wanted.setInternalTextureFormat(internal)
+            self._buffers = [QOpenGLFramebufferObject(width, height, wanted) for _ in range(2)]
+            if all(buffer.isValid() for buffer in self._buffers):
+                break
+        for buffer in self._buffers:
+            buffer.bind()
+            self._gl.glClearColor(0.0, 0.0, 0.0, 1.0)
+            self._gl.glClear(0x4000)
+            self._gl.glBindTexture(_GL_TEXTURE_2D, buffer.texture())
+            for which in (_GL_TEXTURE_MIN_FILTER, _GL_TEXTURE_MAG_FILTER):
+                self._gl.glTexParameteri(_GL_TEXTURE_2D, which, _GL_LINEAR)
+        self._gl.glBindTexture(_GL_TEXTURE_2D, 0)
+
+    def release(self) -> None:
+        """Frees what the context holds."""
+        self._buffers = []
+        if self._program is not None:
+            self._program.removeAllShaders()
+        self._program = None

@@ -70,6 +70,10 @@ class Pads:
         """The place that was left last, which is then forgotten; None when there is none."""
         return self._past.pop() if self._past else None
 
+    def forget(self) -> None:
+        """There is no way back."""
+        self._past.clear()
+
 
 class Fader:
     """What the crossfader does to the controls, while the engine moves in W+ by the same share.

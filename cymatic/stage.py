@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
+from cymatic.keeper import Keeper
 from cymatic.pads import Fader, Pads
 from cymatic.tempo import Tempo
 from cymatic.words import Reader
@@ -28,13 +29,14 @@ from engine.errors import ControlError, CymaticError
 from engine.links import Links
 from engine.present import apply_output
 from engine.slot import Frame
-from engine.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from presets.schema import Preset
     from presets.store import Bank, PresetStore
 
 DEFAULT_PRESET = "open-sky"
+CALM: Mapping[str, Any] = {"serial": 0, "name": "", "base": {"seed": 1}, "offset": None, "fade_s": 0.0}
+"""What the engine is told where no preset is."""
 EVENTS_KEPT = 200
 ERRORS_SHOWN = 20
 RATE_OVER_S = 1.0
@@ -82,7 +84,6 @@ class Stage:
         self.preset = ""
         self.fatal: str | None = None
         """Why the engine could not even begin; one line. The show then ends."""
-        self.status: Mapping[str, Any] = {"state": "loading"}
         self.events: deque[tuple[float, str]] = deque(maxlen=EVENTS_KEPT)
         """(perf_counter time, line) of everything worth telling, oldest first."""
         self.closing = False
@@ -93,7 +94,7 @@ class Stage:
         self._pads, self._fader = Pads(self.desk, store.banks()), Fader(self.desk)
         self._read = Reader(bundle, self.tell)
         self._preset_serial = 0
-        self._told: dict[str, Any] = {"serial": 0, "name": "", "base": {"seed": 1}, "offset": None, "fade_s": 0.0}
+        self._told: dict[str, Any] = dict(CALM)
         self._words = ""
         self._briefed_at = 0.0
         self._tempo = Tempo(self.desk, link)
@@ -102,10 +103,6 @@ class Stage:
         self._called: tuple[float, str, float | None] | None = None
         """When to go to which preset in how many seconds, while one waits for its beat."""
         self._controls: dict[str, Any] = {}
-        self._status_index = 0
-        self._heard_until = 0.0
-        self._late_before = self._late_now = 0
-        self._restarts = 0
         self._frame: Frame | None = None
         self._held: Frame | None = None
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=256)
@@ -121,9 +118,7 @@ class Stage:
         self._query: OscQuery | None = None
         self._advertisement: Advertisement | None = None
         self._advertise = advertise or not osc_host.startswith("127.")
-        self._supervisor = Supervisor(
-            {"bundle": str(bundle.folder.absolute()), "links": self._links.names, **asdict(options)}
-        )
+        self._keeper = Keeper(asdict(options), self._links, bundle, self.tell, self._change_bundle)
         if first is None:
             self._links.preset.put(self._told)
         else:
@@ -137,7 +132,7 @@ class Stage:
         self._osc.start()
         self._answer_queries()
         self._send_controls()
-        self._supervisor.start()
+        self._keeper.start()
         if self._advertise and self._query is not None:  # takes a second, in which the engine loads
             self._advertisement = Advertisement(self._osc.host, self._osc.port, self._query.port)
             try:
@@ -150,7 +145,7 @@ class Stage:
         self._osc.stop()
         self._midi.stop()
         self._tempo.stop()
-        self._supervisor.stop()
+        self._keeper.stop()
         for told in (self._advertisement, self._query):
             if told is not None:
                 told.stop()
@@ -178,23 +173,13 @@ class Stage:
         self._fader.follow()
         self._tempo.follow(self.status, now)
         self._send_controls()
-        self._read_status()
         for line in self._osc.take_notes():
             self.tell(line)
         self._brief()
-        if self.fatal is not None:
-            return
-        line = self._supervisor.poll(self._status_index, loading=self.status.get("state") == "loading")
-        if line is not None and self._supervisor.given_up and not self._links.slot.newest_index:
-            self._end_with(line)
-        elif line is not None:
-            self.tell(line)
-            self.status = {**self.status, "state": "error", "error": line}
-            self._late_before += self._late_now
-            self._late_now = 0
-        if self._supervisor.restarts != self._restarts:
-            self._restarts = self._supervisor.restarts
-            self.status = {**self.status, "state": "loading"}
+        self._keeper.tick(now)
+        if self._keeper.fatal is not None and self.fatal is None:  # nothing to show and there will be nothing
+            self.fatal = self._keeper.fatal
+            self.close()
 
     def newest_frame(self) -> Frame | None:
         """The newest picture since the last call, or None when there is no newer one."""
@@ -224,6 +209,11 @@ class Stage:
     # -- what a window asks
 
     @property
+    def status(self) -> Mapping[str, Any]:
+        """Newest status of the engine; see docs/architecture.md."""
+        return self._keeper.status
+
+    @property
     def errors(self) -> list[str]:
         """The newest lines for the performer, oldest first."""
         return [line for _, line in list(self.events)[-ERRORS_SHOWN:]]
@@ -241,7 +231,7 @@ class Stage:
     @property
     def late_frames(self) -> int:
         """Late pictures of the whole show, over all restarts."""
-        return self._late_before + self._late_now
+        return self._keeper.late_frames
 
     @property
     def controls_received(self) -> int:
@@ -252,7 +242,7 @@ class Stage:
     @property
     def engine_pid(self) -> int | None:
         """Process id of the engine."""
-        return self._supervisor.pid
+        return self._keeper.pid
 
     @property
     def osc_port(self) -> int:
@@ -426,22 +416,18 @@ class Stage:
             self._controls = told
             self._links.controls.put(told)
 
-    def _read_status(self) -> None:
-        newest = self._links.status.get(self._status_index)
-        if newest is None:
-            return
-        self._status_index, status = newest
-        # What an earlier engine told of its sound and speed stays to be seen while a new one loads.
-        self.status = {**self.status, **status} if status["state"] != "playing" else status
-        for at, line in status.get("events", ()):
-            if at > self._heard_until:
-                self._heard_until = at
-                self.tell(line, at)
-        self._late_now = status.get("late_frames", self._late_now)
-        if status.get("fatal") and self._frame is None and self._links.slot.newest_index == 0:
-            self._end_with(str(status["error"]))
-
-    def _end_with(self, line: str) -> None:
-        """There is nothing to show and there will be nothing: the show ends with this line."""
-        self.fatal = line
-        self.close()
+    def _change_bundle(self, bundle: Bundle) -> None:
+        """The same preset, words and controls, as far as they mean anything to another bundle."""
+        self.bundle = bundle
+        self._read.close()
+        self._read = Reader(bundle, self.tell)
+        self._pads.forget()  # places in the other bundle's W+
+        self._preset_serial += 1
+        told = {**CALM, "serial": self._preset_serial}
+        try:
+            if self.preset:
+                _, told = self._compose(self._store.load(self.preset), 0.0)
+        except CymaticError as error:
+            self.tell(f"a calm picture instead of the preset {self.preset}: {error}")
+        self._told, self._words = told, ""  # typed words are read again
+        self._links.preset.put(told)

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import AudioError, CymaticError
 from engine.links import Links
@@ -29,7 +29,11 @@ STOP_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the stage asks of its engine. `links` are the names of the shared memory."""
+    """What the stage asks of its engine. `links` are the names of the shared memory.
+
+    `heard`: the microphone that an engine before this one heard, `{"device", "sample_rate", "channels"}`; it is waited
+    for when it is away. `accelerate`: whether runtimes that need a graphics card may take over.
+    """
 
     bundle: str
     source: str
@@ -38,10 +42,12 @@ class Options:
     fps: float | None
     threads: int | None
     links: dict[str, str]
+    heard: dict[str, Any] | None = None
+    accelerate: bool = True
 
 
 def main() -> int:
-    """Plays until the lifeline ends. Exit code 2 after an error that the status channel tells in one line."""
+    """Plays until the lifeline ends. Exit code 2 after an error, which the status channel and stderr tell in a line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches both processes; the stage decides
     faulthandler.enable()
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
@@ -53,13 +59,17 @@ def main() -> int:
     except FileNotFoundError:
         return 0  # the stage has gone already
     with contextlib.closing(links):
-        links.status.put({"state": "loading"})
+        _progress(links, "starting")
         try:
             _play(options, links, stop)
+            return 0
         except CymaticError as error:
-            links.status.put({"state": "error", "error": str(error), "fatal": True})
-            return 2
-    return 0
+            told = str(error)
+        except MemoryError:
+            told = "there is not enough memory: close other programs, or play a smaller bundle"
+        logging.getLogger("engine").error("%s", told)
+        links.status.put({"state": "error", "error": told, "fatal": True})
+    return 2
 
 
 def _play(options: Options, links: Links, stop: threading.Event) -> None:
@@ -73,17 +83,20 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
 
     bundle = load_bundle(options.bundle)
     with contextlib.ExitStack() as opened:
-        source, events = _open_source(options.source, options.device)
+        _progress(links, "opening the source of sound")
+        source, events = _open_source(options)
         opened.callback(source.stop)
+        _progress(links, "choosing a runtime")
         choices = choose_runtime(bundle, plays_at_once(options.runtime), options.threads)
         sessions = {}
         for name in GRAPHS:
+            _progress(links, f"opening {name}")
             choice = choices[name]
             session = open_graph(bundle, name, choice.runtime, choice.precision, options.threads)
             opened.callback(session.close)
             sessions[name] = session
         successors = None
-        if options.runtime not in CPU_RUNTIMES:
+        if options.accelerate and options.runtime not in CPU_RUNTIMES:
             playing = {name: choice.ms for name, choice in choices.items()}
             successors = Successors(bundle, playing, options.runtime, options.threads)
             opened.callback(successors.stop)
@@ -91,10 +104,22 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
         Player(bundle, sessions, source, links, options.fps, events, successors).run(stop)
 
 
-def _open_source(kind: str, device: str | None) -> tuple[Source, tuple[str, ...]]:
+def _progress(links: Links, doing: str) -> None:
+    """A beat for the supervisor, and what to tell who waits."""
+    links.status.put({"state": "loading", "doing": doing})
+
+
+def _open_source(options: Options) -> tuple[Source, tuple[str, ...]]:
     """The started source, and what to say about it. Without any microphone, and none was named, the demo plays."""
     from engine.audio.sources import open_source
 
+    kind, device = options.source, options.device
+    if kind == "mic" and options.heard is not None:
+        from engine.audio.microphone import Microphone
+
+        source: Source = Microphone(device, heard=options.heard)
+        source.start()
+        return source, ()
     try:
         source = open_source(kind, device)
         source.start()

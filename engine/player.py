@@ -3,7 +3,9 @@
     source ─► painter ─► slot
 
 What a picture is made of is in `engine.painter`; here is when it is made. Nothing queues and nothing raises: a frame
-that fails leaves the last picture standing, is counted and told once.
+that fails leaves the last picture standing, is counted and told once. Only when nothing but failures comes for
+`FAILING_S` does the player give up, for a new process can cure what this one cannot: a driver that has gone, memory
+that ran out.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from typing import Any
 
 import psutil
 
-from engine.audio.sources import Source
+from engine.audio.sources import Source, SourceState
 from engine.audio.tempo import Beat
 from engine.bundle import Bundle
+from engine.errors import CymaticError
+from engine.fit import Fit
 from engine.links import Links
 from engine.pacing import Pacer
 from engine.painter import Painter
@@ -27,6 +31,7 @@ from engine.runtime.session import Session
 from engine.runtime.successors import Successors
 
 STATUS_S = 0.1
+FAILING_S = 5.0
 EVENTS_KEPT = 20
 
 
@@ -34,7 +39,7 @@ class Player:
     """Plays one source through one bundle into one slot. Everything runs on the thread that calls `run`.
 
     `source` has been started. `sessions`: the opened graphs `encoder`, `recurrent`, `generator`, `mapping`. `fps` None:
-    60 frames a second if this machine holds them, else 30. `events` are lines to begin with, such as a microphone that
+    60 frames a second, or what this machine holds of them. `events` are lines to begin with, such as a microphone that
     was not found. `successors` have been started: sessions that take over between two frames once they are warm.
     """
 
@@ -52,6 +57,8 @@ class Player:
         self._source = source
         self._links = links
         self._painter = Painter(bundle, sessions, source.sample_rate)
+        image = bundle.manifest.image
+        self._fit = Fit((image.height, image.width), (links.slot.height, links.slot.width))
         self._scene_names = list(bundle.manifest.scenes)
         self._pacer = Pacer(fps)
         self._captured_at = time.perf_counter()
@@ -62,28 +69,39 @@ class Player:
         self._told: set[str] = set()
         self._errors = 0
         self._error: str | None = None
+        self._source_state = SourceState.RUNNING
         for line in events:
             self._tell(line)
 
     def run(self, stop: Event) -> None:
-        """Plays until `stop` is set. Never raises."""
+        """Plays until `stop` is set. `CymaticError` after `FAILING_S` without a frame that did not fail."""
+        good_at = time.perf_counter()
         while not stop.is_set():
             started_at = self._pacer.begin()
             try:
                 self._frame(started_at)
-                self._error = None
-            except Exception as error:  # noqa: BLE001 - the audience sees the last picture, never a traceback
+                self._error, good_at = None, started_at
+            except Exception as error:  # the audience sees the last picture, never a traceback
                 self._errors += 1
                 self._error = f"{type(error).__name__}: {error}"
                 self._tell_once(f"a frame failed, the last picture stays: {self._error}")
+                if started_at - good_at > FAILING_S:
+                    raise CymaticError(f"no picture could be made for {FAILING_S:g} s: {self._error}") from error
             chosen = self._pacer.end()
             if chosen is not None:
                 self._tell(chosen)
             if started_at - self._status_at >= STATUS_S:
                 self._status_at = started_at
+                self._listen()
                 self._links.status.put(self._status())
             self._succeed()
             self._pacer.wait()
+
+    def _listen(self) -> None:
+        """Tells when the source falls into trouble and when it is out of it."""
+        if self._source.state is not self._source_state:
+            self._source_state = self._source.state
+            self._tell(self._source.error or f"{self._source.name} is heard again")
 
     def _succeed(self) -> None:
         """Between two frames: let warm sessions take over."""
@@ -101,11 +119,12 @@ class Player:
         block = self._source.read()
         painter.hear(block.samples)
         if len(block.samples):
+            self._links.sound.write_sound(block.samples, block.captured_at, self._source.sample_rate)
             self._captured_at = block.captured_at - painter.controls["latency/offset"] / 1000.0
         if not painter.ready:
             return  # the stage has not named the preset yet
         painter.move(now)
-        rgba = painter.picture()
+        rgba = self._fit(painter.picture())
         self._links.slot.publish(rgba, self._captured_at, painter.stats, now)
 
     def _take_snapshots(self, now: float) -> None:
@@ -139,6 +158,7 @@ class Player:
             "late_frames": self._pacer.late_frames,
             "frames": self._links.slot.newest_index,
             "fps": self._pacer.fps,
+            "quality": self._pacer.note,
             "flashes_limited": painter.limiter.limited,
             "rms_db": round(features.rms_db, 2),
             "level": round(features.level, 4),

@@ -1,7 +1,11 @@
-"""Starts the engine process, listens to its heartbeat, and starts it again when it dies or falls silent.
+"""Starts the engine process, looks for its signs of life, and starts it again when it dies or falls silent.
 
-The supervisor has no thread that watches: the stage calls `poll` while it goes round. Restarts wait longer each time;
-the third failure within a minute ends them: a show is better served by one clear line than by a picture that stutters.
+The supervisor has no thread that watches: the stage calls `poll` while it goes round. Each failure comes back as a
+`Failure`, for the stage to tell and to think about; the pause before the next start grows, and after three failures
+within a minute it is long.
+
+A sign of life is a beat (a new status) or work (time on a processor). An engine that loads a large bundle for the first
+time, on a busy machine, may give no beat for minutes and is well; one that has been stopped does not work at all.
 """
 
 from __future__ import annotations
@@ -14,27 +18,57 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 COMMAND = (sys.executable, "-m", "engine")
-HEARTBEAT_S = 5.0
-"""An engine that plays reports ten times a second; silent for longer than this, it is stuck."""
-LOADING_S = 300.0
-"""The same while it loads: compiling and measuring the graphs for the first time may take a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an engine may be without a beat: `idle_s` when it does not work either, `busy_s` when it does."""
+
+    idle_s: float
+    busy_s: float
+
+
+PLAYING = Patience(3.0, 10.0)
+"""An engine that plays beats ten times a second."""
+LOADING = Patience(30.0, 1800.0)
+"""One that loads beats at each step. A step may wait half a minute for a sound system, and compile for much longer."""
+WORKING = 0.05
+"""Share of a processor that counts as work; what a sound driver's thread takes by itself is less."""
+AWAY_S = 0.5
+"""Only this much of the time between two polls counts: when the stage was stopped too, the engine is not to blame."""
 FAILURES = 3
 WITHIN_S = 60.0
 BACK_OFF_S = 0.25
+RETRY_S = 30.0
+"""Pause before the next start after `FAILURES` failures within `WITHIN_S`; sooner ones double from `BACK_OFF_S`."""
 GRACE_S = 1.2
 """How long `stop` waits before it kills; together with the kill a show ends within two seconds."""
 TAIL_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An engine has ended or was ended. `pause_s`: until the next start."""
+
+    what: str
+    """What happened and what the engine said last, in one line."""
+    pause_s: float
+    repeated: bool
+    """It was the third within a minute."""
 
 
 class Supervisor:
     """Owns the engine process. All methods belong to the stage's thread and never wait, but for `stop` (2 s at most).
 
     `options` go to the engine as one line of JSON on its standard input, which stays open as its lifeline: whatever
-    ends the stage closes it, and the engine ends with it.
+    ends the stage closes it, and the engine ends with it. They may be changed; the next start takes them.
     """
 
     def __init__(
@@ -43,18 +77,20 @@ class Supervisor:
         command: Sequence[str] = COMMAND,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._options = json.dumps(dict(options)).encode() + b"\n"
+        self.options = dict(options)
         self._command = tuple(command)
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._drain: threading.Thread | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._failures: deque[float] = deque(maxlen=FAILURES)
+        self._polled_at = 0.0
         self._beat_index = -1
         self._beat_at = 0.0
+        self._worked_at = 0.0
+        self._worked_s = 0.0
         self._restart_at: float | None = None
         self.restarts = 0
-        self.given_up = False
 
     @property
     def pid(self) -> int | None:
@@ -68,7 +104,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Starts the engine. OSError when the operating system refuses."""
-        self._beat_at = self._clock()
+        self._polled_at = self._beat_at = self._worked_at = self._clock()
+        self._worked_s = 0.0
         self._restart_at = None
         self._process = subprocess.Popen(
             self._command,
@@ -82,17 +119,16 @@ class Supervisor:
         self._drain.start()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once; the next poll says so
-            self._process.stdin.write(self._options)
+            self._process.stdin.write(json.dumps(self.options).encode() + b"\n")
             self._process.stdin.flush()
 
-    def poll(self, beat_index: int, loading: bool) -> str | None:
-        """One look at the engine. `beat_index` is the index of its newest status, `loading` whether that says so.
-
-        Returns a line for the performer when something happened, else None.
-        """
+    def poll(self, beat_index: int, loading: bool) -> Failure | None:
+        """One look at the engine. `beat_index` is the index of its newest status, `loading` whether that says so."""
         now = self._clock()
-        if beat_index != self._beat_index:
-            self._beat_index, self._beat_at = beat_index, now
+        away = max(0.0, now - self._polled_at - AWAY_S)
+        self._polled_at = now
+        self._beat_at += away
+        self._worked_at += away
         if self._restart_at is not None and now >= self._restart_at:
             return self._try_again()
         if self._process is None:
@@ -100,17 +136,46 @@ class Supervisor:
         code = self._process.poll()
         if code is not None:
             return self._failed(f"the engine stopped ({_reason(code)})")
-        limit = LOADING_S if loading else HEARTBEAT_S
-        if now - self._beat_at > limit:
-            return self._failed(f"the engine gave no sign of life for {limit:g} s")
+        patience = LOADING if loading else PLAYING
+        self._look(now, beat_index, WORKING * patience.idle_s)
+        if now - self._worked_at > patience.idle_s:
+            return self._failed(f"the engine gave no sign of life for {patience.idle_s:g} s")
+        if now - self._beat_at > patience.busy_s:
+            return self._failed(f"the engine has worked on one thing for {patience.busy_s:g} s and does not get on")
         return None
+
+    def start_over(self, options: Mapping[str, Any]) -> None:
+        """Start again now with other options, after a failure that these had no part in."""
+        self.options = dict(options)
+        self._failures.clear()
+        self._restart_at = self._clock()
 
     def stop(self) -> None:
         """Ends the engine and takes its threads in; at most 2 s. Safe to call twice."""
         self._restart_at = None
         self._end(GRACE_S)
 
-    def _try_again(self) -> str | None:
+    def _look(self, now: float, beat_index: int, enough_s: float) -> None:
+        """Takes note of a beat, or of `enough_s` seconds of work since the last sign of life."""
+        if beat_index != self._beat_index:
+            self._beat_index = beat_index
+            self._beat_at = self._worked_at = now
+            self._worked_s = self._processor_s()
+        elif now - self._worked_at > PLAYING.idle_s / 4:  # not in every poll of a healthy show
+            worked_s = self._processor_s()
+            if worked_s - self._worked_s >= enough_s:
+                self._worked_at, self._worked_s = now, worked_s
+
+    def _processor_s(self) -> float:
+        """Seconds that the engine has spent on processors so far."""
+        assert self._process is not None
+        try:
+            times = psutil.Process(self._process.pid).cpu_times()
+        except psutil.Error:  # it has just ended
+            return self._worked_s
+        return float(times.user + times.system)
+
+    def _try_again(self) -> Failure | None:
         self.restarts += 1
         try:
             self.start()
@@ -118,19 +183,17 @@ class Supervisor:
             return self._failed(f"the engine cannot be started: {error}")
         return None
 
-    def _failed(self, what: str) -> str:
+    def _failed(self, what: str) -> Failure:
         self._end(0.0)
         now = self._clock()
         self._failures.append(now)
         last = next((line for line in reversed(self._tail) if line.strip()), "")
+        self._tail.clear()  # they are not the next one's last words
         said = f"; its last words: {last.strip()[:200]}" if last else ""
-        if len(self._failures) == FAILURES and now - self._failures[0] < WITHIN_S:
-            self.given_up = True
-            return f"{what}{said}; it failed {FAILURES} times within a minute, the last picture stays"
         recent = sum(now - failure < WITHIN_S for failure in self._failures)
-        wait = BACK_OFF_S * 2 ** (recent - 1)
-        self._restart_at = now + wait
-        return f"{what}{said}; starting it again, the last picture stays meanwhile"
+        pause = BACK_OFF_S * 2 ** (recent - 1) if recent < FAILURES else RETRY_S
+        self._restart_at = now + pause
+        return Failure(what + said, pause, recent == FAILURES)
 
     def _end(self, grace_s: float) -> None:
         process, self._process = self._process, None
@@ -157,4 +220,6 @@ class Supervisor:
 
 
 def _reason(code: int) -> str:
+    if code == -9:  # the system does so when memory runs out
+        return "killed by signal 9; if nobody did that, memory ran out"
     return f"signal {-code}" if code < 0 else f"exit code {code}"

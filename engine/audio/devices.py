@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from types import ModuleType
 
 from engine.errors import AudioError
 
-__all__ = ["InputDevice", "find_input", "input_devices", "portaudio"]
+__all__ = ["InputDevice", "find_again", "find_input", "input_devices", "portaudio"]
 
 # On Windows one microphone shows up under several host APIs; these are the ones with a short way to the hardware.
 PREFERRED_APIS = ("ASIO", "WASAPI", "WDM-KS", "Core Audio", "JACK", "PulseAudio", "ALSA")
@@ -81,6 +82,21 @@ def find_input(name: str | None = None, devices: list[InputDevice] | None = None
         names = ", ".join(dict.fromkeys(device.name for device in devices))
         raise AudioError(f"no input device has {name!r} in its name; there are: {names}")
     return next((device for device in fitting if device.is_default), fitting[0])
+
+
+def find_again(name: str, devices: list[InputDevice] | None = None) -> InputDevice:
+    """The input that had this name before it was unplugged; no other will do. `AudioError` while it is away."""
+    devices = input_devices() if devices is None else devices
+    same = [device for device in devices if _unnumbered(device.name) == _unnumbered(name)]
+    found = next((device for device in same if device.name == name), same[0] if same else None)
+    if found is None:
+        raise AudioError(f"the microphone {name!r} is away; it is opened again when it is back")
+    return found
+
+
+def _unnumbered(name: str) -> str:
+    """The name without the card's number, which a socket or an order of plugging changes: `Field (hw:2,0)`."""
+    return re.sub(r" ?\(hw:\d+,\d+\)$", "", name).casefold()
 
 
 def _preference(host_api: str) -> int:

@@ -12,12 +12,12 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from engine.audio.devices import InputDevice, find_input, portaudio
+from engine.audio.devices import InputDevice, find_again, find_input, portaudio
 from engine.audio.mel import Float32
 from engine.audio.ring import Ring
 from engine.audio.sources import LONGEST_READ_S, Block, SourceState
@@ -31,11 +31,15 @@ MOST_CHANNELS = 8  # more is a virtual device that names its limit, not its micr
 STALL_S = 0.5  # no callback for so long, or for ten blocks: STALLED
 REOPEN_S = 3.0  # a stall of this length is a dead stream; bursty virtual sources pause for 2 s
 SILENT_S = 3.0  # exact zeros for so long: SILENT (a denied permission, a muted source)
-BACK_OFF_S = (0.5, 2.0)  # first and longest pause between two attempts to open
+BACK_OFF_S = (0.5, 1.5)  # first and longest pause between two attempts to open
 OPEN_DEADLINE_S = 6.0  # for finding the device, and for opening it the first time
 CLOSE_DEADLINE_S = 0.7  # closing a stream; then it is left behind
 STOP_DEADLINE_S = 1.5  # all of stop()
 BEAT_S = 0.1  # how often the watcher looks
+SILENT_HINT = "is it muted, or is this program not allowed to hear it?" + (
+    " See System Settings, Privacy & Security, Microphone" if sys.platform == "darwin" else ""
+)
+STALLED_HINT = "is it suspended, or does its sound server hang?"
 
 # Streams whose closing hangs. They are kept: the driver may still call into them.
 _left_behind: list[object] = []
@@ -82,20 +86,33 @@ class Microphone:
     Parameters
     ----------
     device : part of the device's name; None is the system's default input.
+    heard : `{"device", "sample_rate", "channels"}` of a microphone that was heard before and may be away now: it is
+        neither looked for nor waited for, but opened as soon as it is there.
     clock : seconds; only tests give another one than `perf_counter`.
+
+    A microphone that was opened once is only ever opened again under the same name: another one in its place would
+    paint what nobody plays.
 
     `AudioError` for an unknown device, a machine without one and a sound system that does not answer. The device's own
     sample rate is used, and all its channels (two of a virtual device with dozens); `read` gives their mean.
     """
 
-    def __init__(self, device: str | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
-        found = _find(device)
-        self._wanted = device
+    def __init__(
+        self,
+        device: str | None = None,
+        heard: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._clock = clock
-        self.name = found.name
-        self.sample_rate = found.sample_rate
-        self.channels = found.channels if found.channels <= MOST_CHANNELS else 2
-        self.error: str | None = None
+        self._awaited = heard is not None
+        if heard is None:
+            found = _find(device)
+            heard = {"device": found.name, "sample_rate": found.sample_rate, "channels": found.channels}
+        self._wanted = device
+        self.name = str(heard["device"])
+        self.sample_rate = int(heard["sample_rate"])
+        self.channels = int(heard["channels"]) if heard["channels"] <= MOST_CHANNELS else 2
+        self._fault: str | None = None
         self.latency_s: float | None = None  # the driver's own claim, known once open
         self.frames = 0
         self.reopened = 0
@@ -106,6 +123,7 @@ class Microphone:
         self._sound_at = clock()
         self._filled_to: float | None = None  # while stalled: silence has been given up to here
         self._capture: Capture | None = None
+        self._first = True  # the stream that is open is the first one
         self._stopping = threading.Event()
         self._answered = threading.Event()  # the first attempt to open is over
         self._watcher: threading.Thread | None = None
@@ -122,11 +140,23 @@ class Microphone:
         return self._silent / self._counted if self._counted else 0.0
 
     @property
+    def error(self) -> str | None:
+        state = self.state
+        if state is SourceState.LOST:
+            return self._fault or f"the microphone {self.name!r} is not there yet"
+        if state is SourceState.STALLED:
+            return f"the microphone {self.name!r} gives nothing: {STALLED_HINT}"
+        if state is SourceState.SILENT:
+            return f"the microphone {self.name!r} gives nothing but zeros: {SILENT_HINT}"
+        return None
+
+    @property
     def state(self) -> SourceState:
         capture, now = self._capture, self._clock()
         if capture is None or capture.finished.is_set():
             return SourceState.LOST
-        if capture.stalled(now):
+        # One that was opened again is not trusted before it is heard: a suspended device opens, too.
+        if capture.stalled(now) or not (capture.heard or self._first):
             return SourceState.STALLED
         return SourceState.SILENT if now - self._sound_at > SILENT_S else SourceState.RUNNING
 
@@ -137,13 +167,15 @@ class Microphone:
         # New events for every start: a watcher that an earlier stop left behind keeps its own.
         self._stopping, self._answered = threading.Event(), threading.Event()
         self._sound_at = self._clock()
+        if self._awaited:
+            self._answered.set()
         self._watcher = threading.Thread(
             target=self._watch, args=(self._stopping, self._answered), name="microphone", daemon=True
         )
         self._watcher.start()
         answered = self._answered.wait(OPEN_DEADLINE_S)
-        if self._capture is None:
-            error = self.error if answered else "the sound system does not answer"
+        if self._capture is None and not self._awaited:
+            error = self._fault if answered else "the sound system does not answer"
             self.stop()
             raise AudioError(f"cannot open the microphone {self.name!r}: {error}")
 
@@ -203,9 +235,9 @@ class Microphone:
             try:
                 stream, capture = self._open(again=answered.is_set())
             except AudioError as error:
-                if self.error != str(error):
+                if self._fault != str(error):
                     log.warning("microphone: %s", error)
-                self.error = str(error)
+                self._fault = str(error)
                 if not answered.is_set():
                     answered.set()
                     return
@@ -220,18 +252,20 @@ class Microphone:
 
     def _guard(self, capture: Capture, stopping: threading.Event, answered: threading.Event) -> None:
         """Put a fresh stream to use and stay with it until it has to be given up."""
-        if answered.is_set():
-            self.reopened += 1
-            log.warning("microphone: %s is back", self.name)
+        self._first, counted = not answered.is_set(), False
         self._sound_at = self._clock()
-        self._capture, self.error = capture, None
+        self._capture = capture
         answered.set()
         while not (stopping.is_set() or capture.finished.is_set() or capture.quiet_s(self._clock()) > REOPEN_S):
             stopping.wait(BEAT_S)
+            if capture.heard and not (counted or self._first):
+                counted = True
+                self.reopened += 1
+                log.warning("microphone: %s is back", self.name)
         if not stopping.is_set():
             what = "went away" if capture.finished.is_set() else "gives nothing"
-            self.error = f"the microphone {self.name!r} {what}"
-            log.warning("%s; opening it again", self.error)
+            self._fault = f"the microphone {self.name!r} {what}"
+            log.warning("%s; opening it again", self._fault)
         self._capture = None
         self._past_overflows += capture.overflows
 
@@ -240,7 +274,7 @@ class Microphone:
         sd = portaudio()
         if again:
             _initialise_again(sd)
-        device: InputDevice = find_input(self._wanted)
+        device: InputDevice = find_again(self.name) if again else find_input(self._wanted)
         capture = Capture(self.sample_rate, self.channels, self._clock)
         with _streams:
             _open_streams += 1

@@ -82,44 +82,62 @@ def test_a_killed_engine_is_started_again_after_a_pause(start, clock):
     assert watched.poll(1, loading=False) is None
     psutil.Process(first).kill()
     ended(watched)
-    line = watched.poll(1, loading=False)
-    assert line is not None
-    assert "signal 9" in line
-    assert "the last picture stays" in line
+    failure = watched.poll(1, loading=False)
+    assert failure is not None
+    assert "signal 9" in failure.what
+    assert (failure.pause_s, failure.repeated) == (supervisor.BACK_OFF_S, False)
     assert watched.poll(1, loading=False) is None
     assert watched.pid is None, "not before the pause is over"
     clock.now += supervisor.BACK_OFF_S
     assert watched.poll(1, loading=False) is None
     assert watched.pid not in (None, first)
     assert watched.restarts == 1
-    assert not watched.given_up
 
 
-def test_the_third_failure_within_a_minute_is_the_last(start, clock):
+def fail(watched: Supervisor) -> supervisor.Failure:
+    ended(watched)
+    failure = watched.poll(0, loading=True)
+    assert failure is not None
+    return failure
+
+
+def test_the_third_failure_within_a_minute_is_told_and_the_next_start_waits_long(start, clock):
     watched = start(CRASHING)
-    lines = []
+    failures = []
     for _ in range(3):
-        ended(watched)
-        lines.append(watched.poll(0, loading=True))
+        failures.append(fail(watched))
         clock.now += 5.0
         watched.poll(0, loading=True)
-    assert all("exit code 3" in line and "boom: no such thing" in line for line in lines)
-    assert watched.given_up
-    assert "3 times within a minute" in lines[-1]
-    clock.now += 1000.0
-    assert watched.poll(0, loading=True) is None
-    assert watched.pid is None
-    assert watched.restarts == 2
+    assert all("exit code 3" in failure.what and "boom: no such thing" in failure.what for failure in failures)
+    assert [failure.repeated for failure in failures] == [False, False, True]
+    assert failures[-1].pause_s == supervisor.RETRY_S
+    assert (watched.pid, watched.restarts) == (None, 2)
+    clock.now += supervisor.RETRY_S
+    watched.poll(0, loading=True)
+    assert watched.restarts == 3, "a driver may have come back meanwhile"
+
+
+def test_other_options_begin_at_once_and_with_a_clean_slate(start, clock):
+    watched = start(CRASHING)
+    for _ in range(3):
+        last = fail(watched)
+        clock.now += 1.0
+        watched.poll(0, loading=True)
+    assert last.repeated
+    watched.start_over({"bundle": "y"})
+    watched._command = (sys.executable, "-c", ECHOING)
+    watched.poll(0, loading=True)
+    wait_until(lambda: watched.tail == ['{"bundle": "y"}'], what="the engine's echo")
+    psutil.Process(watched.pid).kill()
+    assert not fail(watched).repeated
 
 
 def test_failures_long_ago_do_not_count(start, clock):
     watched = start(CRASHING)
     for _ in range(5):
-        ended(watched)
-        assert watched.poll(0, loading=True) is not None
+        assert not fail(watched).repeated
         clock.now += supervisor.WITHIN_S
         assert watched.poll(0, loading=True) is None
-    assert not watched.given_up
     assert watched.restarts == 5
 
 
@@ -139,17 +157,68 @@ def test_pauses_grow(start, clock):
     assert watched.pid is not None
 
 
-@pytest.mark.parametrize(("loading", "limit"), [(False, supervisor.HEARTBEAT_S), (True, supervisor.LOADING_S)])
-def test_an_engine_without_a_heartbeat_is_started_again(start, clock, loading, limit):
+def pass_time(watched: Supervisor, clock: Clock, seconds: float, beat: int, loading: bool) -> str:
+    """Polls as a stage does; what the failure was, "" when there was none."""
+    end = clock.now + seconds
+    while clock.now < end:
+        clock.now += 0.25
+        if (failure := watched.poll(beat, loading)) is not None:
+            return failure.what
+    return ""
+
+
+@pytest.fixture
+def worked(monkeypatch):
+    """Processor time of the engine, in the test's hands."""
+    seconds = [0.0]
+    monkeypatch.setattr(Supervisor, "_processor_s", lambda self: seconds[0])
+    return seconds
+
+
+@pytest.mark.parametrize(("loading", "limits"), [(False, supervisor.PLAYING), (True, supervisor.LOADING)])
+def test_an_engine_without_a_sign_of_life_is_started_again(start, clock, loading, limits):
     watched = start(DEAF)
     first = psutil.Process(watched.pid)
     for beat in range(1, 4):  # it lives
-        clock.now += limit * 0.9
-        assert watched.poll(beat, loading) is None
-    clock.now += limit * 0.9
-    assert watched.poll(3, loading) is None
-    clock.now += limit * 0.2
-    line = watched.poll(3, loading)
-    assert line is not None
-    assert "no sign of life" in line
+        assert pass_time(watched, clock, limits.idle_s * 0.9, beat, loading) == ""
+    assert "no sign of life" in pass_time(watched, clock, limits.idle_s * 0.2, 3, loading)
     assert not first.is_running()
+
+
+@pytest.mark.parametrize(("loading", "limits"), [(False, supervisor.PLAYING), (True, supervisor.LOADING)])
+def test_an_engine_that_works_has_more_time_but_not_for_ever(start, clock, worked, loading, limits):
+    watched = start(DEAF)
+    begun_at = clock.now
+    told = ""
+    while not told and clock.now < begun_at + 2 * limits.busy_s:
+        worked[0] += 0.1
+        told = pass_time(watched, clock, 1.0, 1, loading)
+    assert f"for {limits.busy_s:g} s and does not get on" in told
+    assert clock.now - begun_at == pytest.approx(limits.busy_s, abs=2.0)
+
+
+def test_what_a_sound_driver_takes_by_itself_is_no_work(start, clock, worked):
+    watched = start(DEAF)
+    for _ in range(40):
+        worked[0] += 0.01
+        if told := pass_time(watched, clock, 1.0, 1, loading=True):
+            break
+    assert "no sign of life" in told
+
+
+def test_real_work_is_seen(start):
+    """By the real clock: this engine computes and tells nothing."""
+    watched = start("while True: pass")
+    began = time.monotonic()
+    watched.poll(1, loading=False)
+    while time.monotonic() - began < supervisor.PLAYING.idle_s + 1.0:
+        assert watched.poll(1, loading=False) is None
+        time.sleep(0.02)
+
+
+def test_while_the_stage_itself_was_stopped_no_time_passed(start, clock):
+    watched = start(DEAF)
+    assert watched.poll(1, loading=False) is None
+    clock.now += 1000.0  # Ctrl-Z stops both, and the stage wakes up first
+    assert watched.poll(1, loading=False) is None
+    assert "no sign of life" in pass_time(watched, clock, 2 * supervisor.PLAYING.idle_s, 1, loading=False)

@@ -11,7 +11,7 @@ import pytest
 
 from cymatic import devices as command
 from engine.audio import devices
-from engine.audio.devices import InputDevice, find_input, input_devices
+from engine.audio.devices import InputDevice, find_again, find_input, input_devices
 from engine.errors import AudioError
 
 MIXER = InputDevice(0, "Mixer (USB Audio)", "Windows WASAPI", 2, 48_000, is_default=False)
@@ -71,6 +71,23 @@ def test_an_unknown_name_lists_what_exists_once_each(name: str) -> None:
 def test_without_any_input_it_says_what_to_do() -> None:
     with pytest.raises(AudioError, match=r"no microphone found.*demo"):
         find_input(None, [])
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_device_that_was_plugged_in_again_may_have_another_card_number_and_nothing_else(number: int) -> None:
+    def card(name: str) -> InputDevice:
+        return InputDevice(0, name, "ALSA", 2, 48_000, is_default=True)
+
+    back = card(f"Field: USB Audio (hw:{number},0)")
+    others = [card("Field: USB Audio two (hw:2,0)"), card("Built-in (hw:2,0)"), card("USB Audio (hw:2,0)")]
+    assert find_again("Field: USB Audio (hw:2,0)", [*others, back]) is back
+    with pytest.raises(AudioError, match="away"):
+        find_again("Field: USB Audio (hw:2,0)", others)
+
+
+def test_of_two_alike_the_one_in_its_old_place_is_taken() -> None:
+    one, two = (InputDevice(n, f"Field (hw:{n},0)", "ALSA", 2, 48_000, is_default=False) for n in (1, 2))
+    assert find_again("Field (hw:2,0)", [one, two]) is two
 
 
 def test_only_inputs_are_listed_the_better_host_api_first(monkeypatch: pytest.MonkeyPatch) -> None:

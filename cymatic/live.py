@@ -85,8 +85,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Plays until the show ends. Raises `CymaticError`, one line, for what cannot be played."""
+def run(args: argparse.Namespace, stage_class: type[Stage] | None = None) -> int:
+    """Plays until the show ends. Raises `CymaticError`, one line, for what cannot be played.
+
+    `stage_class`: what a trial puts in the place of `Stage` to watch the show.
+    """
     from cymatic.report import OutputFile, Recorder, as_json
     from cymatic.stage import EngineOptions, Stage
     from engine.bundle import find_bundle, load_bundle
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     snapshot = OutputFile(args.snapshot) if args.snapshot else None
     bundle = load_bundle(find_bundle(args.bundle))
     source = args.source if args.source in ("mic", "demo") else str(Path(args.source).expanduser().absolute())
-    stage = Stage(
+    stage = (stage_class or Stage)(
         bundle,
         PresetStore.standard(),
         EngineOptions(source, args.device, args.runtime, args.fps),

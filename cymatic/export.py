@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.errors import CymaticError
 
 TARGETS = ("onnx", "tensorrt", "openvino")
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:

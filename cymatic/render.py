@@ -57,6 +57,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="R",
         help=f"{' or '.join(RUNTIMES)} (default: first)",
     )
+    parser.add_argument(
+        "--exact", action="store_true", help="no 8-bit integers in the generator: slower, nothing that is seen"
+    )
     return parser
 
 
@@ -103,7 +106,7 @@ def _render(args: argparse.Namespace, path: Path) -> tuple[int, float]:
     total = frame_count(sound.seconds, args.fps, args.seconds)
     frames = 0
     with contextlib.ExitStack() as opened:
-        sessions = opened.enter_context(open_sessions(bundle, args.runtime))
+        sessions = opened.enter_context(open_sessions(bundle, args.runtime, exact=args.exact))
         movie = opened.enter_context(Movie(path, image.height, image.width, args.fps, rate, channels))
         behind = opened.enter_context(_Behind())
         bar = opened.enter_context(tqdm(total=total, unit="frame", disable=None))

@@ -2,6 +2,7 @@
 
     bundle.json           BundleManifest: latent layout, mel constants, graphs with hashes and shapes, provenance
     encoder.onnx …        the graphs of `graph_contract`, static shapes, batch 1
+    generator.int8.onnx   one of them once more, its convolutions in 8-bit integers; a bundle may do without
     weights.safetensors   w_avg, stroke, fields, detail, scene_embeddings, sway
 
 A foreign generator knows no fields and no scenes, and until encoders were trained for it no words: such a bundle
@@ -68,20 +69,22 @@ class TensorSpec(_Model):
         return f"{self.dtype}{list(self.shape)}"
 
 
-class GraphSpec(_Model):
-    """One ONNX file of the bundle: its name, hash and the tensors that go in and out."""
+class FileSpec(_Model):
+    """One file of the bundle."""
 
     file: FileName
     sha256: Sha256
+
+
+class GraphSpec(FileSpec):
+    """One ONNX file of the bundle and the tensors that go in and out.
+
+    `int8`: the same graph with convolutions in 8-bit integers, of which a CPU computes four times as many.
+    """
+
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
-
-
-class WeightsSpec(_Model):
-    """The safetensors file of the bundle."""
-
-    file: FileName
-    sha256: Sha256
+    int8: FileSpec | None = None
 
 
 class ImageSpec(_Model):
@@ -231,7 +234,7 @@ class BundleManifest(_Model):
     scenes: Annotated[tuple[str, ...], Field(max_length=SCENE_COUNT)] = ()
     text: TextSpec | None = None
     graphs: dict[str, GraphSpec]
-    weights: WeightsSpec
+    weights: FileSpec
     provenance: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
@@ -301,9 +304,16 @@ class Bundle:
     manifest: BundleManifest
     tensors: dict[str, NDArray[Any]]
 
-    def graph_path(self, name: str) -> Path:
-        """Path of the ONNX file of a graph. `BundleError` if the bundle has no such graph."""
-        return self.folder / self.manifest.graph(name).file
+    def graph_path(self, name: str, int8: bool = False) -> Path:
+        """Path of the ONNX file of a graph, or of its twin in integers. `BundleError` if the bundle has no such one."""
+        spec = self.manifest.graph(name)
+        if not int8:
+            return self.folder / spec.file
+        if spec.int8 is None:
+            raise BundleError(
+                f"bundle {self.manifest.name} has no {name} in int8: cymatic export --to onnx --precision int8"
+            )
+        return self.folder / spec.int8.file
 
 
 def sha256_file(path: Path) -> str:
@@ -318,9 +328,9 @@ def describe_graph(path: Path, name: str, dimensions: Dimensions) -> GraphSpec:
     return GraphSpec(file=path.name, sha256=sha256_file(path), inputs=inputs, outputs=outputs)
 
 
-def describe_weights(path: Path) -> WeightsSpec:
-    """The manifest's row for the exported safetensors file."""
-    return WeightsSpec(file=path.name, sha256=sha256_file(path))
+def describe_file(path: Path) -> FileSpec:
+    """The manifest's row for a file of which nothing else is said: the weights, or a graph in integers."""
+    return FileSpec(file=path.name, sha256=sha256_file(path))
 
 
 def write_manifest(folder: Path, manifest: BundleManifest) -> Path:
@@ -356,9 +366,9 @@ def load_bundle(path: str | Path) -> Bundle:
         manifest = BundleManifest.model_validate_json(_read(folder, MANIFEST))
     except ValidationError as error:
         raise BundleError(f"{folder / MANIFEST}: {_first_line(error)}") from None
-    for graph in manifest.graphs.values():
-        _check_hash(folder, graph.file, graph.sha256)
-    _check_hash(folder, manifest.weights.file, manifest.weights.sha256)
+    twins = [graph.int8 for graph in manifest.graphs.values() if graph.int8]
+    for spec in (*manifest.graphs.values(), *twins, manifest.weights):
+        _check_hash(folder, spec.file, spec.sha256)
     return Bundle(folder, manifest, _read_tensors(folder, manifest))
 
 

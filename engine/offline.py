@@ -61,16 +61,18 @@ class Painted:
 
 @contextlib.contextmanager
 def open_sessions(
-    bundle: Bundle, runtime: str = "openvino", threads: int | None = None
+    bundle: Bundle, runtime: str = "openvino", threads: int | None = None, exact: bool = False
 ) -> Iterator[dict[str, Session]]:
-    """The graphs that painting needs, opened in float32. Raises as `open_graph` does; `threads` as there.
+    """The graphs that painting needs, opened. Raises as `open_graph` does; `threads` as there.
 
+    A graph that the bundle has in int8 is opened so; `exact` opens all in float32.
     A show times the runtimes and takes the fastest; pictures that must come out the same again name theirs.
     """
     with contextlib.ExitStack() as opened:
         sessions: dict[str, Session] = {}
         for name in GRAPHS:
-            sessions[name] = open_graph(bundle, name, runtime, threads=threads)
+            short = bundle.manifest.graphs[name].int8 is not None and not exact
+            sessions[name] = open_graph(bundle, name, runtime, "int8" if short else "f32", threads)
             opened.callback(sessions[name].close)
         yield sessions
 

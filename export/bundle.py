@@ -29,14 +29,15 @@ from engine.bundle import (
     ImageSpec,
     LatentSpec,
     TextSpec,
+    describe_file,
     describe_graph,
-    describe_weights,
     load_bundle,
     write_manifest,
 )
 from engine.errors import BundleError
 from engine.runtime import open_session
 from export.graphs import Z_DIM, EncoderGraph, GeneratorGraph, MappingGraph, RecurrentGraph, TextGraph
+from export.quantise import add_int8
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
 from training.networks.generators import Generator
@@ -69,6 +70,7 @@ def write_bundle(target: Path, name: str, trained: Trained, provenance: dict[str
     """
     with replacing_bundle(target) as folder:
         _fill(folder, name, trained, provenance)
+        add_int8(folder)
     return target
 
 
@@ -189,7 +191,7 @@ def manifest_of(folder: Path, parts: dict[str, Any], graphs: list[str]) -> Bundl
         bands=mel.bands, columns=mel.columns, text_length=text.length if text else 0,
     )  # fmt: skip
     described = {graph: describe_graph(folder / f"{graph}.onnx", graph, d) for graph in graphs}
-    return BundleManifest(**parts, graphs=described, weights=describe_weights(folder / "weights.safetensors"))
+    return BundleManifest(**parts, graphs=described, weights=describe_file(folder / "weights.safetensors"))
 
 
 def export_graph(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:

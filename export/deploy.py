@@ -1,6 +1,7 @@
 """A bundle's graphs for other runtimes and in other precisions, each proven before it is written out.
 
-    onnx       a bundle again, which plays like any other; fp16 and bf16 hold convolutions of that precision
+    onnx       a bundle again, which plays like any other; fp16 and bf16 hold convolutions of that precision, int8 has
+               a generator in integers beside the exact one (`export.quantise`)
     tensorrt   one engine a graph, for the architectures that were named, or for the GPU here
     openvino   OpenVINO's own format; fp16 halves the weights' size, bf16 is what the session is to compute in
 
@@ -20,19 +21,20 @@ from typing import Any, Literal, get_args
 
 import onnx
 
-from engine.bundle import MANIFEST, Bundle, describe_graph, sha256_file, write_manifest
+from engine.bundle import MANIFEST, Bundle, describe_graph, load_bundle, sha256_file, write_manifest
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.runtime import Precision, Session, open_session
 from engine.runtime.machine import describe_machine
 from engine.runtime.session import can_run
 from export.parity import Reference, as_rows, open_reference, worst
+from export.quantise import GRAPH, LIMIT_GREY, add_int8, write_int8
 from export.rewrite import cast_last, in_half
 
 Target = Literal["onnx", "tensorrt", "openvino"]
-ExportPrecision = Literal["fp32", "fp16", "bf16"]
+ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 PRECISIONS: tuple[ExportPrecision, ...] = get_args(ExportPrecision)
-LIMITS: dict[ExportPrecision, float] = {"fp32": 0.5, "fp16": 2.0, "bf16": 2.0}
+LIMITS: dict[ExportPrecision, float] = {"fp32": 0.5, "fp16": 2.0, "bf16": 2.0, "int8": LIMIT_GREY}
 """Mean grey levels of difference over which nothing is written."""
 RECORD = "export.json"
 SM_DEFAULT = (86, 89, 120)
@@ -78,7 +80,11 @@ def _fill(
     with open_reference(bundle) as reference, tempfile.TemporaryDirectory() as work:
         for graph in bundle.manifest.graphs:
             say(f"{graph}: converting")
-            files, candidate, by = maker.make(bundle.graph_path(graph), made, Path(work))
+            source = bundle.graph_path(graph)
+            if graph == GRAPH and precision == "int8" and to != "onnx":
+                source = Path(work) / source.name
+                write_int8(bundle, source)
+            files, candidate, by = maker.make(source, made, Path(work))
             try:
                 row = _prove(reference, graph, candidate, precision)
             finally:
@@ -99,7 +105,7 @@ def _fill(
     for row in graphs.values():
         row["files"] = {file: sha256_file(made / file) for file in row["files"]}
     if to == "onnx":
-        _complete_bundle(made, bundle, record)
+        _complete_bundle(made, bundle, record, say)
     (made / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
 
@@ -141,6 +147,8 @@ class _TensorRt:
     def __init__(self, precision: ExportPrecision, sms: tuple[int, ...]) -> None:
         from engine.runtime.tensorrt import TensorRt
 
+        if precision == "int8":
+            raise BundleError("for TensorRT there is no int8 yet: choose --precision fp16 or bf16")
         self._precision, self._trt = precision, TensorRt()
         self._sms = sms or (SM_DEFAULT if self._trt.portable else ())
 
@@ -190,7 +198,7 @@ class _OpenVino:
 def rewritten(source: Path, target: Path, precision: ExportPrecision, work: Path) -> tuple[Session, str]:
     """Write the graph in that precision to `target`; a session that computes what it computes, and what that is."""
     model = cast_last(onnx.load(source))
-    if precision == "fp32":
+    if precision in ("fp32", "int8"):  # what is in integers was written so before, the rest is exact
         onnx.save(model, target)
         return open_session(target, "onnxruntime"), "ONNX Runtime"
     onnx.save(in_half(model, precision), target)
@@ -200,15 +208,24 @@ def rewritten(source: Path, target: Path, precision: ExportPrecision, work: Path
     return open_session(emulated, "onnxruntime"), f"ONNX Runtime, {precision} by rounding"
 
 
-def _complete_bundle(made: Path, bundle: Bundle, record: dict[str, Any]) -> None:
-    """Weights and manifest, so that the folder plays."""
+def _complete_bundle(made: Path, bundle: Bundle, record: dict[str, Any], say: Said) -> None:
+    """Weights and manifest, so that the folder plays; and the generator in integers, if it is to have one."""
     manifest = bundle.manifest
     shutil.copy(bundle.folder / manifest.weights.file, made / manifest.weights.file)
     graphs = {}
     for graph, spec in manifest.graphs.items():
         graphs[graph] = describe_graph(made / spec.file, graph, manifest.dimensions)
-    provenance = {**manifest.provenance, "export": record}
-    write_manifest(made, manifest.model_copy(update={"graphs": graphs, "provenance": provenance}))
+    plain = manifest.model_copy(update={"graphs": graphs})
+    write_manifest(made, plain)
+    if record["precision"] == "int8":
+        row = record["graphs"][GRAPH]
+        row["parity"] = parity = add_int8(made)
+        plain = load_bundle(made).manifest
+        twin = plain.graphs[GRAPH].int8
+        assert twin is not None
+        row["files"][twin.file] = twin.sha256
+        say(f"{GRAPH}: {worst_of(parity):.3g} grey levels from {record['reference']} in int8")
+    write_manifest(made, plain.model_copy(update={"provenance": {**plain.provenance, "export": record}}))
 
 
 def _check_target(folder: Path) -> None:

@@ -46,6 +46,15 @@ class Candidate:
     label: str
     device: str  # cpu or gpu
     open: Open
+    int8: bool = False
+
+    def takes(self, bundle: Bundle, graph: str) -> bool:
+        """Whether the bundle has this graph for it."""
+        return not self.int8 or bundle.manifest.graphs[graph].int8 is not None
+
+    def session(self, bundle: Bundle, graph: str) -> Session:
+        """A graph of the bundle, opened this way; one that it has in f32 alone, so."""
+        return self.open(bundle.graph_path(graph, self.int8 and self.takes(bundle, graph)))
 
 
 def candidates(threads: int) -> list[Candidate]:
@@ -64,6 +73,9 @@ def candidates(threads: int) -> list[Candidate]:
 
         if supports_bf16():
             found.append(Candidate("openvino bf16", "cpu", _opener("openvino", "bf16", threads)))
+    for runtime in CPU_RUNTIMES:
+        if can_run(runtime):
+            found.append(Candidate(f"{runtime} int8", "cpu", _opener(runtime, "int8", threads), int8=True))
     return found
 
 
@@ -118,9 +130,9 @@ def _measure_graph(
     with contextlib.ExitStack() as opened:
         sessions: dict[str, Session] = {}
         rows: dict[str, Any] = {}
-        for way in ways:
+        for way in (way for way in ways if way.takes(bundle, graph)):
             try:
-                sessions[way.label] = way.open(bundle.graph_path(graph))
+                sessions[way.label] = way.session(bundle, graph)
                 opened.callback(sessions[way.label].close)
                 parity = reference.compare(graph, sessions[way.label])
             except CymaticError as error:
@@ -143,7 +155,9 @@ def _measure_graph(
         }
         if work is not None:
             rate = work / median * 1e3
-            rows[label] |= {"gflops": rate, "share_of_peak": rate / peaks[devices[label]]}
+            rows[label] |= {"gflops": rate}
+            if not label.endswith("int8"):  # the peak is one of floats
+                rows[label] |= {"share_of_peak": rate / peaks[devices[label]]}
         for name, other in (("eager", EAGER), ("onnxruntime", DEFAULTS)):
             if other in durations:
                 rows[label][f"times_as_fast_as_{name}"] = float(np.median(durations[other])) / median
@@ -181,6 +195,8 @@ def _peaks(ways: list[Candidate]) -> dict[str, float]:
         work = _gflop(path)
         assert work is not None
         for way in ways:
+            if way.int8:
+                continue
             with contextlib.suppress(CymaticError):
                 session = way.open(path)
                 feeds = random_feeds(session.inputs, np.random.default_rng(0))
@@ -222,7 +238,7 @@ def _resident(folder: Path, label: str, threads: int) -> float:
     """Runs in the other process."""
     way = next(way for way in candidates(threads) if way.label == label)
     bundle = load_bundle(folder)
-    sessions = [way.open(bundle.graph_path(graph)) for graph in PLAYED]
+    sessions = [way.session(bundle, graph) for graph in PLAYED]
     with _threads_of_torch(threads) if label == EAGER else contextlib.nullcontext():
         for session in sessions:
             session.run(random_feeds(session.inputs, np.random.default_rng(0)))

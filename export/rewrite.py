@@ -12,7 +12,7 @@ StyleGAN2-ADA: |y| ≤ 256 · √(inputs · kernel), 17 378 for 512 × 3 × 3. b
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import ml_dtypes
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+Message = TypeVar("Message", ModelProto, NodeProto)
 Half = Literal["fp16", "bf16"]
 ELEMENTS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 DTYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
@@ -32,7 +33,7 @@ FEWEST_CHANNELS = 8
 
 def cast_last(model: ModelProto) -> ModelProto:
     """A copy that casts its bytes at the very end. A graph of a bundle makes bytes only to give them out."""
-    model = _copy(model)
+    model = copy_of(model)
     graph = model.graph
     outputs = {output.name for output in graph.output}
     early = [node for node in graph.node if _casts_to_bytes(node) and outputs.isdisjoint(node.output)]
@@ -56,12 +57,53 @@ def cast_last(model: ModelProto) -> ModelProto:
     return model
 
 
+def cut_bytes(model: ModelProto) -> ModelProto:
+    """A copy that cuts bytes before it casts them: a quarter of the memory traffic. Answers are the same."""
+    model = copy_of(model)
+    graph = model.graph
+    given = {value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8}
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in given]
+    while casts:
+        cast = casts.pop()
+        cuts = [node for node in graph.node if cast.output[0] in node.input]
+        if not cuts or any(node.op_type != "Slice" for node in cuts):
+            continue
+        for cut in cuts:
+            bytes_cut = f"{cut.output[0]}_bytes"
+            after = helper.make_node("Cast", [bytes_cut], [cut.output[0]], name=f"{bytes_cut}_cast")
+            after.attribute.extend(cast.attribute)
+            cut.input[0], cut.output[0] = cast.input[0], bytes_cut
+            place = next(index for index, node in enumerate(graph.node) if node.output[0] == bytes_cut)
+            graph.node.insert(place + 1, after)
+            casts.append(graph.node[place + 1])
+    drop_unused(graph)
+    del graph.value_info[:]
+    return model
+
+
+def fold_constants(model: ModelProto) -> ModelProto:
+    """A copy that holds the values of what depends on no input, instead of the nodes that work them out."""
+    model = copy_of(model)
+    constants = Constants(model)
+    nodes = []
+    for node in model.graph.node:
+        if constants.value(node.output[0]) is None:
+            nodes.append(copy_of(node))
+        else:
+            for name in node.output:
+                model.graph.initializer.append(numpy_helper.from_array(np.asarray(constants.value(name)), name))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    drop_unused(model.graph)
+    return model
+
+
 def in_half(model: ModelProto, half: Half, emulated: bool = False) -> ModelProto:
     """A copy whose convolutions compute in half precision. Inputs and outputs stay what they are.
 
     `emulated`: values and weights are rounded to half, the arithmetic is f32, for runtimes that have no other.
     """
-    model = _copy(model)
+    model = copy_of(model)
     graph = model.graph
     writer = _HalfWriter(model, half, emulated)
     for node in list(graph.node):
@@ -69,12 +111,12 @@ def in_half(model: ModelProto, half: Half, emulated: bool = False) -> ModelProto
             writer.convolution(node)
         else:
             writer.nodes.append(node)
-    nodes = [_copy_node(node) for node in writer.nodes]
+    nodes = [copy_of(node) for node in writer.nodes]
     del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(writer.stored)
     del graph.value_info[:]
-    _drop_unused(graph)
+    drop_unused(graph)
     if half == "bf16" and not emulated:
         model.opset_import[0].version = max(model.opset_import[0].version, BF16_OPSET)
     onnx.checker.check_model(model, full_check=True)
@@ -88,7 +130,7 @@ class _HalfWriter:
         self.nodes: list[NodeProto] = []
         self.stored: list[TensorProto] = []
         self._half, self._emulated = half, emulated
-        self._constants = _Constants(model)
+        self._constants = Constants(model)
         self._producers = {output: node for node in model.graph.node for output in node.output}
         self._shapes = shapes(model)
         self._maxima: dict[str, tuple[str, str]] = {}
@@ -182,7 +224,7 @@ def _unit_length(node: NodeProto, weights: NDArray[np.float32]) -> tuple[NDArray
     return divided, scale.reshape(1, -1, 1, 1)
 
 
-class _Constants:
+class Constants:
     """Values of everything in a graph that depends on no input, worked out when asked for."""
 
     def __init__(self, model: ModelProto) -> None:
@@ -223,7 +265,7 @@ def shapes(model: ModelProto) -> dict[str, list[int]]:
     return found | {tensor.name: list(tensor.dims) for tensor in graph.initializer}
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
     """Nodes and stored tensors that nothing asks for any more, last first."""
     wanted = {output.name for output in graph.output}
     for index in reversed(range(len(graph.node))):
@@ -240,13 +282,8 @@ def _casts_to_bytes(node: NodeProto) -> bool:
     return node.op_type == "Cast" and any(a.name == "to" and a.i == TensorProto.UINT8 for a in node.attribute)
 
 
-def _copy(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    return copy
-
-
-def _copy_node(node: NodeProto) -> NodeProto:
-    copy = NodeProto()
-    copy.CopyFrom(node)
+def copy_of(message: Message) -> Message:
+    """A copy that shares nothing: what is in a list of a message dies when the list is emptied."""
+    copy = type(message)()
+    copy.CopyFrom(message)
     return copy

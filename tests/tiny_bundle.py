@@ -27,8 +27,8 @@ from engine.bundle import (
     LatentSpec,
     TensorSpec,
     TextSpec,
+    describe_file,
     describe_graph,
-    describe_weights,
     graph_contract,
     write_manifest,
 )
@@ -101,7 +101,7 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
         scenes=SCENES,
         text=TextSpec(words=WORDS, length=TEXT_LENGTH),
         graphs=graphs,
-        weights=describe_weights(folder / "weights.safetensors"),
+        weights=describe_file(folder / "weights.safetensors"),
         provenance={"made_by": "tests/tiny_bundle.py"},
     )
     write_manifest(folder, manifest)

@@ -1,9 +1,10 @@
 """Which runtime runs which graph: measured once per machine and bundle, then remembered.
 
 Every candidate (runtime and precision) is opened, warmed up and timed on the real graph; the fastest median wins. bf16
-is a candidate only for the generator, only where the CPU computes in it, and only if its pictures stay within
-`MAX_GREY_ERROR` of the f32 ones. The generator, which takes most of a frame, chooses first; the other graphs follow it
-unless another runtime saves them `WORTH_MS`, because a second runtime costs memory, threads and time to start.
+and int8 are candidates only for the generator, the one where the CPU computes in it and the other where the bundle has
+one, and only if their pictures stay within `MAX_GREY_ERROR` of the f32 ones. The generator, which takes most of a
+frame, chooses first; the other graphs follow it unless another runtime saves them `WORTH_MS`, because a second runtime
+costs memory, threads and time to start.
 
 Measurements, not choices, are kept (`runtimes.json` in the user's cache folder), so that asking for one runtime later
 measures nothing again. A cache that cannot be read or written costs a new measurement, never an error.
@@ -11,6 +12,7 @@ measures nothing again. A cache that cannot be read or written costs a new measu
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 import time
@@ -24,7 +26,7 @@ import platformdirs
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, TypeAdapter, ValidationError
 
-from engine.bundle import Bundle, TensorSpec
+from engine.bundle import Bundle, GraphSpec, TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.files import replace_file
 from engine.runtime.machine import cpu_name
@@ -42,7 +44,7 @@ from engine.runtime.session import (
 )
 
 MAX_GREY_ERROR = 1.0
-"""Mean absolute error, in grey levels of 255, up to which bf16 pictures pass for the same."""
+"""Mean absolute error, in grey levels of 255, up to which less exact pictures pass for the same."""
 WORTH_MS = 0.2
 PARITY_PICTURES = 3
 WARM_UP_RUNS = 3
@@ -56,7 +58,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How one graph is run: `ms` is the median of a run, `grey_error` that of bf16 pictures against f32 (else None)."""
+    """How one graph is run: `ms` is the median of a run, `grey_error` what its pictures are off, if it is not f32."""
 
     runtime: Runtime
     precision: Precision
@@ -93,7 +95,7 @@ def choose_runtime(
     fit: dict[str, list[_Measured]] = {}
     news = False
     for name in bundle.manifest.graphs:
-        key = _key(bundle.manifest.graphs[name].sha256, threads)
+        key = _key(bundle.manifest.graphs[name], threads)
         known = remembered.pop(key, [])
         candidates = list(known)
         failure: BundleError | RuntimeUnavailable | None = None
@@ -173,13 +175,25 @@ def _measure(bundle: Bundle, name: str, runtime: Runtime, threads: int) -> list[
     feeds = random_feeds(session.inputs, rng)
     seconds = MEASURE_S if name == "generator" else GLANCE_S
     found = [_Measured(runtime=runtime, precision="f32", ms=median_ms(lambda: session.run(feeds), seconds))]
-    if name == "generator" and runtime == "openvino" and _has_bf16():
-        short = open_graph(bundle, name, runtime, "bf16", threads)
-        error = _grey_error(session, short, _pictures(bundle, session.inputs, runtime, rng))
-        ms = median_ms(lambda: short.run(feeds))
-        found.append(_Measured(runtime=runtime, precision="bf16", ms=ms, grey_error=error))
+    shorter = _shorter(bundle, runtime) if name == "generator" else []
+    pictures = _pictures(bundle, session.inputs, runtime, rng) if shorter else []
+    for precision in shorter:
+        short = open_graph(bundle, name, runtime, precision, threads)
+        error = _grey_error(session, short, pictures)
+        ms = median_ms(functools.partial(short.run, feeds))
+        found.append(_Measured(runtime=runtime, precision=precision, ms=ms, grey_error=error))
         short.close()
     session.close()
+    return found
+
+
+def _shorter(bundle: Bundle, runtime: Runtime) -> list[Precision]:
+    """What else than f32 this runtime can paint in here."""
+    found: list[Precision] = []
+    if runtime == "openvino" and _has_bf16():
+        found.append("bf16")
+    if runtime in CPU_RUNTIMES and bundle.manifest.graphs["generator"].int8 is not None:
+        found.append("int8")
     return found
 
 
@@ -214,9 +228,10 @@ def _grey_error(exact: Session, short: Session, pictures: list[Tensors]) -> floa
     return float(np.mean([np.abs(rgb(exact, feeds) - rgb(short, feeds)).mean() for feeds in pictures]))
 
 
-def _key(sha256: str, threads: int) -> str:
+def _key(graph: GraphSpec, threads: int) -> str:
+    hashes = [graph.sha256, *([graph.int8.sha256] if graph.int8 else [])]
     versions = [f"{package} {_version(package)}" for package in CPU_RUNTIMES]
-    return " | ".join([sha256, cpu_name(), f"{threads} threads", *versions])
+    return " | ".join([*hashes, cpu_name(), f"{threads} threads", *versions])
 
 
 def _version(package: str) -> str:

@@ -44,8 +44,8 @@ class OnnxRuntimeSession:
     def __init__(
         self, path: Path, precision: Precision, threads: int, runtime: Runtime = "onnxruntime", spin: bool = False
     ) -> None:
-        if precision != "f32":
-            raise RuntimeUnavailable(f"ONNX Runtime computes in f32 or as the graph says, not in {precision}")
+        if precision == "bf16":
+            raise RuntimeUnavailable("ONNX Runtime computes in f32 or as the graph says, not in bf16")
         self.runtime: Runtime = runtime
         self.precision: Precision = precision
         provider = PROVIDERS[runtime]

@@ -54,7 +54,7 @@ class OpenVinoSession:
                 "CPU",
                 {
                     "PERFORMANCE_HINT": "LATENCY",
-                    "INFERENCE_PRECISION_HINT": precision,
+                    "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
                     "INFERENCE_NUM_THREADS": threads,
                     "NUM_STREAMS": 1,
                     "ENABLE_CPU_PINNING": False,

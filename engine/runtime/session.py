@@ -32,7 +32,8 @@ Runtime = Literal[
     "onnxruntime-coreml",
     "onnxruntime-directml",
 ]
-Precision = Literal["f32", "bf16"]
+Precision = Literal["f32", "bf16", "int8"]
+"""int8: of the convolutions that the bundle's graph of that name has in integers; all else is f32."""
 Tensors = dict[str, NDArray[Any]]
 
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -134,7 +135,7 @@ def open_graph(
     bundle: Bundle, name: str, runtime: str = "openvino", precision: Precision = "f32", threads: int | None = None
 ) -> Session:
     """Open one of the bundle's graphs and verify it. Raises as `open_session` and `verify_session` do."""
-    session = open_session(bundle.graph_path(name), runtime, precision, threads)
+    session = open_session(bundle.graph_path(name, precision == "int8"), runtime, precision, threads)
     try:
         verify_session(session, bundle.manifest.graphs[name])
     except BundleError:

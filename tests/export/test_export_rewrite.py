@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from engine.bundle import find_bundle, load_bundle
 from engine.runtime import Tensors, open_session
 from export.flops import gflop
-from export.rewrite import cast_last, in_half
+from export.rewrite import cast_last, cut_bytes, in_half
 
 CHANNELS, GRID = 32, (9, 16)
 
@@ -169,6 +169,41 @@ def test_bytes_are_made_by_the_last_node_and_are_the_same(tmp_path: Path, tiny_b
     feeds = {"x": (255 * rng.random((3, 4, 5))).astype(np.float32)}
     assert np.array_equal(answer(tmp_path / "early.onnx", feeds), answer(tmp_path / "last.onnx", feeds))
     assert cast_last(last) == last, "nothing to do the second time"
+
+
+def test_bytes_are_cut_before_they_are_cast_and_give_the_same(tmp_path: Path) -> None:
+    """As fields are moved by parts of a pixel; a cast whose bytes go elsewhere, too, stays where it is."""
+    stored = [
+        numpy_helper.from_array(np.array(value), name)
+        for name, value in {"one": [1], "end": [99], "zero": [0], "less": [-1], "rows": [0], "columns": [1]}.items()
+    ]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["floats", "one", "end", "rows"], ["lower"]),
+        helper.make_node("Slice", ["floats", "zero", "less", "rows"], ["upper"]),
+        helper.make_node("Slice", ["lower", "zero", "less", "columns"], ["left"]),
+        helper.make_node("Slice", ["upper", "one", "end", "columns"], ["right"]),
+        helper.make_node("Sub", ["left", "right"], ["apart"]),
+        helper.make_node("Cast", ["other"], ["whole"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["whole", "one", "end", "rows"], ["part"]),
+        helper.make_node("Slice", ["part", "one", "end", "columns"], ["piece"]),
+        helper.make_node("ReduceMax", ["whole"], ["greatest"]),
+        helper.make_node("Add", ["apart", "piece"], ["sum"]),
+        helper.make_node("Add", ["sum", "greatest"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, (5, 7)) for name in ("x", "other")]
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, (4, 6))
+    graph = helper.make_graph(nodes, "cuts", ends, [y], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    turned = cut_bytes(model)
+    onnx.checker.check_model(turned, full_check=True)
+    kinds = {name: node.op_type for node in turned.graph.node for name in node.output}
+    assert [kinds[name] for name in ("left", "right", "whole")] == ["Cast"] * 3
+    assert "floats" not in kinds
+    feeds = {name: np.random.default_rng(3).integers(0, 256, (5, 7)).astype(np.uint8) for name in ("x", "other")}
+    onnx.save(model, tmp_path / "before.onnx")
+    onnx.save(turned, tmp_path / "after.onnx")
+    assert np.array_equal(answer(tmp_path / "before.onnx", feeds), answer(tmp_path / "after.onnx", feeds))
 
 
 def test_operations_are_counted(tmp_path: Path) -> None:

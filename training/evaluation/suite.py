@@ -87,6 +87,7 @@ def evaluate(
     began = time.monotonic()
     with contextlib.ExitStack() as opened:
         sessions = opened.enter_context(open_sessions(bundle, runtime, threads))
+        precision = sessions["generator"].precision
         words = open_graph(bundle, "text", runtime, threads=threads)
         opened.callback(words.close)
         eyes: dict[str, Eye] = {"picture": JudgeEye(judges), "texture": TextureEye(judges)}
@@ -113,7 +114,7 @@ def evaluate(
             "onset_fps": FINE_FPS,
             "onset_window_s": onsets.WITHIN_S,
             "runtime": runtime,
-            "precision": "f32",
+            "precision": precision,
             "chance": round(CHANCE, 4),
         },
         **figures,

@@ -22,7 +22,9 @@ COMMANDS = {
     "export": "convert a bundle for other runtimes and precisions",
     "bench": "measure every runtime on a bundle",
     "import": "make a bundle of a StyleGAN2 or StyleGAN3 checkpoint",
+    "adapt": "train the encoders of an imported bundle on a folder of sounds",
     "doctor": "say what is here, what is missing and how to install it",
+    "soak": "play for hours, let everything go wrong, and give a verdict",
     "world": "look at the synthetic landscape world",
 }
 

@@ -21,7 +21,7 @@ LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709: what hue and saturation leave as br
 SECTORS = 6  # of the kaleidoscope
 TRAIL_S = 2.5
 """Time constant of the longest trails."""
-DRIFT = 0.10
+DRIFT = 0.2
 """How much larger the trails grow in a second, from the middle outwards."""
 
 Float32 = NDArray[np.float32]
@@ -96,8 +96,8 @@ def _places(mirror: str, image: tuple[int, ...], size: tuple[int, int]) -> tuple
     x = x.T
     if mirror == "horizontal":
         x = np.minimum(x, 1.0 - x)
-    elif mirror == "vertical":
-        y = np.minimum(y, 1.0 - y)
+    elif mirror == "vertical":  # from the band with the horizon, as a lake would: above it is only sky
+        y = 0.25 + np.minimum(y, 1.0 - y)
     elif mirror == "kaleidoscope":
         aspect = image[1] / image[0]
         across, down = (x - 0.5) * aspect, y - 0.5

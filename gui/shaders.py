@@ -88,7 +88,7 @@ uniform float share;
 %s
 vec2 mirrored(vec2 p) {
     if (mirror == 1) p.x = min(p.x, 1.0 - p.x);
-    if (mirror == 2) p.y = min(p.y, 1.0 - p.y);
+    if (mirror == 2) p.y = 0.25 + min(p.y, 1.0 - p.y);
     if (mirror == 3) {
         vec2 aspect = vec2(size.x / size.y, 1.0);
         vec2 q = (p - 0.5) * aspect;

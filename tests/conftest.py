@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from pulse_server import FIRST_BLOCKS_S, PROGRAMS, PulseServer
 
 from engine import memory
 from engine.control.desk import Desk
@@ -130,67 +131,29 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@dataclass(frozen=True)
-class Pulse:
-    """A private PulseAudio whose only sink, `vmic`, is heard as the microphone `vmic`."""
-
-    env: dict[str, str]
-    """What a child needs to hear and play there; merge it into the child's environment."""
-
-    @contextlib.contextmanager
-    def play(self, path: Path) -> Iterator[None]:
-        """Plays a sound file into the microphone, in real time, until it ends or the block is left."""
-        command = ["paplay", "--latency-msec=10", "--device=vmic", str(path)]
-        player = subprocess.Popen(command, env={**os.environ, **self.env}, stderr=subprocess.DEVNULL)
-        try:
-            yield
-        finally:
-            _end(player)
-
-    def pactl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Asks the server."""
-        env = {**os.environ, **self.env}
-        return subprocess.run(["pactl", *arguments], env=env, capture_output=True, text=True, timeout=20)
-
-
 @pytest.fixture(scope="session")
-def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pulse]:
-    """A private PulseAudio with a null sink as microphone; needs no sound card, no dbus and no user session."""
-    missing = [name for name in ("pulseaudio", "pactl", "paplay", "parec") if shutil.which(name) is None]
+def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseServer]:
+    """A private PulseAudio with a null sink as microphone."""
+    yield from _pulse_server(tmp_path_factory.mktemp("pulse"))
+
+
+@pytest.fixture
+def frail_pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseServer]:
+    """Another one, of one test's own, that may be harmed."""
+    yield from _pulse_server(tmp_path_factory.mktemp("pulse"))
+
+
+def _pulse_server(home: Path) -> Iterator[PulseServer]:
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    home = tmp_path_factory.mktemp("pulse")
-    run = home / "run"
-    run.mkdir(mode=0o700)
-    (home / ".asoundrc").write_text(
-        'pcm.vmic { type pulse\n  device "vmic.monitor"\n  hint { show on description "Virtual microphone" } }\n'
-        'pcm.!default { type pulse\n  device "vmic.monitor" }\n'
-    )
-    (home / "pulse.pa").write_text(
-        "load-module module-native-protocol-unix\n"
-        "load-module module-null-sink sink_name=vmic rate=48000 channels=2 format=s16le\n"
-        "set-default-sink vmic\nset-default-source vmic.monitor\n"
-    )
-    env = {"HOME": str(home), "XDG_RUNTIME_DIR": str(run), "PULSE_SERVER": f"unix:{run}/pulse/native"}
-    server_env = {**os.environ, **env}
-    del server_env["PULSE_SERVER"]  # a server must not look for another one
-    command = ["pulseaudio", "-n", "-F", str(home / "pulse.pa"), "--daemonize=no", "--exit-idle-time=-1"]
-    command += ["--disable-shm=yes", "--realtime=no", f"--log-target=file:{home}/pulse.log"]
-    server = subprocess.Popen(command, env=server_env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with contextlib.ExitStack() as stack:
-        stack.callback(_end, server)
-        sound = Pulse(env)
-        wait_until(lambda: sound.pactl("info").returncode == 0, 20, "the private PulseAudio")
-        # An idle null sink works in blocks of two seconds; a listener who stays keeps it awake.
-        keeper = subprocess.Popen(
-            ["parec", "--latency-msec=5", "--device=vmic.monitor"],
-            env={**os.environ, **env},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        stack.callback(_end, keeper)
-        time.sleep(2.2)
-        yield sound
+    server = PulseServer(home)
+    try:
+        server.start()
+        time.sleep(FIRST_BLOCKS_S)
+        yield server
+    finally:
+        server.stop()
 
 
 @dataclass(frozen=True)

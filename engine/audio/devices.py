@@ -85,12 +85,12 @@ def find_input(name: str | None = None, devices: list[InputDevice] | None = None
 
 
 def find_again(name: str, devices: list[InputDevice] | None = None) -> InputDevice:
-    """The input that had this name before it was unplugged; no other will do. `AudioError` while it is away."""
+    """The input that had this name before it was unplugged; no other will do. `AudioError` while there is none."""
     devices = input_devices() if devices is None else devices
     same = [device for device in devices if _unnumbered(device.name) == _unnumbered(name)]
     found = next((device for device in same if device.name == name), same[0] if same else None)
     if found is None:
-        raise AudioError(f"the microphone {name!r} is away; it is opened again when it is back")
+        raise AudioError(f"there is no input device {name!r}")
     return found
 
 

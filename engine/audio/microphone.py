@@ -20,6 +20,7 @@ import numpy as np
 from engine.audio.devices import InputDevice, find_again, find_input, portaudio
 from engine.audio.mel import Float32
 from engine.audio.ring import Ring
+from engine.audio.route import Route
 from engine.audio.sources import LONGEST_READ_S, Block, SourceState
 from engine.errors import AudioError
 
@@ -91,7 +92,8 @@ class Microphone:
     clock : seconds; only tests give another one than `perf_counter`.
 
     A microphone that was opened once is only ever opened again under the same name: another one in its place would
-    paint what nobody plays.
+    paint what nobody plays. When the sound server puts another one there, a device that was asked for counts as lost;
+    the default is whatever the server gives.
 
     `AudioError` for an unknown device, a machine without one and a sound system that does not answer. The device's own
     sample rate is used, and all its channels (two of a virtual device with dozens); `read` gives their mean.
@@ -112,7 +114,10 @@ class Microphone:
         self.name = str(heard["device"])
         self.sample_rate = int(heard["sample_rate"])
         self.channels = int(heard["channels"]) if heard["channels"] <= MOST_CHANNELS else 2
-        self._fault: str | None = None
+        self._trouble = SourceState.LOST  # what it was that ended the last stream
+        self._fault = "it was not there when this began"
+        self._fed_by: str | None = None  # the sound server's name for the microphone, as far as that is known
+        self._instead: str | None = None  # the same of what it gives in its place
         self.latency_s: float | None = None  # the driver's own claim, known once open
         self.frames = 0
         self.reopened = 0
@@ -143,21 +148,27 @@ class Microphone:
     def error(self) -> str | None:
         state = self.state
         if state is SourceState.LOST:
-            return self._fault or f"the microphone {self.name!r} is not there yet"
+            return f"the microphone {self.name!r} is gone; it is opened again as soon as it is back ({self._fault})"
         if state is SourceState.STALLED:
             return f"the microphone {self.name!r} gives nothing: {STALLED_HINT}"
         if state is SourceState.SILENT:
             return f"the microphone {self.name!r} gives nothing but zeros: {SILENT_HINT}"
+        if state is SourceState.MOVED:
+            return f"the microphone {self._fed_by!r} is gone; the sound server gives {self._instead!r} in its place"
         return None
 
     @property
     def state(self) -> SourceState:
         capture, now = self._capture, self._clock()
-        if capture is None or capture.finished.is_set():
+        if capture is not None and capture.finished.is_set():
             return SourceState.LOST
         # One that was opened again is not trusted before it is heard: a suspended device opens, too.
-        if capture.stalled(now) or not (capture.heard or self._first):
+        if capture is None or not (capture.heard or self._first):
+            return self._trouble
+        if capture.stalled(now):
             return SourceState.STALLED
+        if self._instead is not None:
+            return SourceState.MOVED if self._wanted is None else SourceState.LOST
         return SourceState.SILENT if now - self._sound_at > SILENT_S else SourceState.RUNNING
 
     def start(self) -> None:
@@ -237,7 +248,7 @@ class Microphone:
             except AudioError as error:
                 if self._fault != str(error):
                     log.warning("microphone: %s", error)
-                self._fault = str(error)
+                self._fault, self._trouble = str(error), SourceState.LOST
                 if not answered.is_set():
                     answered.set()
                     return
@@ -254,20 +265,38 @@ class Microphone:
         """Put a fresh stream to use and stay with it until it has to be given up."""
         self._first, counted = not answered.is_set(), False
         self._sound_at = self._clock()
-        self._capture = capture
+        route = Route()
+        moved = self._moved(route)
+        if not moved:
+            self._capture = capture
         answered.set()
-        while not (stopping.is_set() or capture.finished.is_set() or capture.quiet_s(self._clock()) > REOPEN_S):
+        while not (stopping.is_set() or moved or capture.finished.is_set()):
+            if capture.quiet_s(self._clock()) > REOPEN_S:
+                break
             stopping.wait(BEAT_S)
+            moved = self._moved(route)
             if capture.heard and not (counted or self._first):
                 counted = True
                 self.reopened += 1
                 log.warning("microphone: %s is back", self.name)
         if not stopping.is_set():
-            what = "went away" if capture.finished.is_set() else "gives nothing"
-            self._fault = f"the microphone {self.name!r} {what}"
-            log.warning("%s; opening it again", self._fault)
+            ended = moved or capture.finished.is_set()
+            self._trouble = SourceState.LOST if ended else SourceState.STALLED
+            given = f"the sound server gives {self._instead!r} in its place"
+            self._fault = given if moved else "its stream ended" if ended else "it gave nothing"
+            log.warning("microphone: %s: %s; opening it again", self.name, self._fault)
         self._capture = None
         self._past_overflows += capture.overflows
+        route.close()
+
+    def _moved(self, route: Route) -> bool:
+        """Whether the sound server has put another source in the place of a device that was asked for."""
+        source = route.source()
+        if source is None:
+            return False
+        self._fed_by = self._fed_by or source
+        self._instead = None if source == self._fed_by else source
+        return self._instead is not None and self._wanted is not None
 
     def _open(self, again: bool) -> tuple[Any, Capture]:
         global _open_streams

@@ -30,6 +30,7 @@ class SourceState(StrEnum):
     """How a source is doing. Only RUNNING is free of trouble."""
 
     RUNNING = "running"
+    MOVED = "moved"  # the sound server gives another device's sound, since the default one has gone
     SILENT = "silent"  # blocks arrive, but nothing other than exact zeros for some seconds
     STALLED = "stalled"  # the device is open and gives nothing
     LOST = "lost"  # the device has gone; it is opened again as soon as it is back

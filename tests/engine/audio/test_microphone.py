@@ -61,6 +61,7 @@ class Driver:
     def __init__(self) -> None:
         self.streams: list[Stream] = []
         self.devices: list[InputDevice] = []
+        self.fed_by: str | None = None
         self.refuses = False
         self.initialised = 1
         self.thaw = threading.Event()
@@ -85,6 +86,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     monkeypatch.setattr(microphone, "portaudio", lambda: fake)
     monkeypatch.setattr(microphone, "find_input", lambda name: device)
     monkeypatch.setattr(microphone, "find_again", lambda name: find_again(name, fake.devices))
+    monkeypatch.setattr(microphone, "Route", lambda: SimpleNamespace(source=lambda: fake.fed_by, close=lambda: None))
     monkeypatch.setattr(microphone, "BACK_OFF_S", (0.01, 0.05))
     monkeypatch.setattr(microphone, "CLOSE_DEADLINE_S", 0.2)
     monkeypatch.setattr(microphone, "BEAT_S", 0.01)
@@ -194,18 +196,52 @@ def test_another_device_does_not_take_the_place_of_one_that_went_away(driver: Dr
     other = InputDevice(0, "Laptop microphone", "ALSA", 2, RATE, is_default=True)
     driver.devices = [other]
     driver.streams[0].end()
-    until(lambda: "'Field recorder' is away" in (playing.error or ""))
+    until(lambda: "there is no input device" in (playing.error or ""))
+    assert (playing.error or "").startswith("the microphone 'Field recorder' is gone")
     assert (len(driver.streams), playing.state, playing.name) == (1, SourceState.LOST, "Field recorder")
     driver.devices = [other, InputDevice(7, "Field recorder", "ALSA", 2, RATE, is_default=False)]
     until(lambda: len(driver.streams) == 2)
     assert driver.streams[1].settings["device"] == 7
 
 
+def test_what_the_sound_server_puts_in_the_place_of_a_device_that_was_asked_for_is_not_heard(driver: Driver) -> None:
+    driver.fed_by = "usb.field"
+    source = Microphone("recorder")
+    source.start()
+    driver.streams[0].feed()
+    assert source.state is SourceState.RUNNING
+    driver.fed_by = "pci.laptop"
+    until(lambda: "'pci.laptop' in its place" in (source.error or ""))
+    assert source.state is SourceState.LOST
+    until(lambda: len(driver.streams) >= 3)
+    source.read()
+    driver.streams[-1].feed()
+    assert not source.read().samples.any()
+    driver.fed_by = "usb.field"
+    until(lambda: (driver.streams[-1].feed(), source.state)[-1] is SourceState.RUNNING)
+    source.stop()
+
+
+def test_what_it_puts_in_the_place_of_the_default_is_heard_and_told(driver: Driver) -> None:
+    driver.fed_by = "usb.field"
+    source = Microphone()
+    source.start()
+    driver.fed_by = "pci.laptop"
+    until(lambda: (driver.streams[0].feed(), source.state)[-1] is SourceState.MOVED)
+    assert source.error == "the microphone 'usb.field' is gone; the sound server gives 'pci.laptop' in its place"
+    assert source.read().samples.any()
+    driver.fed_by = "usb.field"
+    until(lambda: source.state is SourceState.RUNNING)
+    assert len(driver.streams) == 1
+    source.stop()
+
+
 def test_a_stream_that_was_opened_again_is_not_trusted_before_it_is_heard(driver: Driver, playing: Microphone) -> None:
     driver.streams[0].feed()
     driver.streams[0].end()
-    until(lambda: len(driver.streams) == 2 and playing.state is not SourceState.LOST)
-    assert playing.state is SourceState.STALLED
+    until(lambda: len(driver.streams) == 2)
+    time.sleep(0.05)
+    assert playing.state is SourceState.LOST
     assert playing.reopened == 0
     driver.streams[1].feed()
     assert playing.state is SourceState.RUNNING
@@ -219,7 +255,7 @@ def test_a_microphone_that_was_heard_before_is_waited_for(driver: Driver) -> Non
     assert (source.state, source.name, source.sample_rate, source.channels) == (
         SourceState.LOST, "Field recorder", RATE, 2,
     )  # fmt: skip
-    until(lambda: "is away" in (source.error or ""))
+    until(lambda: "there is no input device" in (source.error or ""))
     source.read()
     time.sleep(0.01)
     assert len(source.read().samples) > 0, "silence at the true speed"
@@ -246,7 +282,7 @@ def test_a_device_that_goes_away_comes_back_by_itself(driver: Driver, playing: M
     assert not quiet.samples.any()
     assert playing.gaps == 1
     driver.refuses = False
-    until(lambda: len(driver.streams) == 2 and playing.state is not SourceState.LOST)
+    until(lambda: len(driver.streams) == 2 and playing._capture is not None)
     assert driver.initialised > 1
     driver.streams[0].feed(0.9)  # a late word of the old stream
     driver.streams[1].feed(0.2)
@@ -270,6 +306,8 @@ def test_a_stream_that_stalls_reads_as_silence_and_is_opened_again(
     monkeypatch.setattr(microphone, "REOPEN_S", 0.3)
     until(lambda: len(driver.streams) == 2)
     assert driver.streams[0].closed
+    until(lambda: len(driver.streams) == 4)
+    assert playing.state is SourceState.STALLED, "a suspended device opens, and still gives nothing"
 
 
 def test_a_slow_start_is_no_stall(driver: Driver) -> None:

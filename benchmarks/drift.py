@@ -3,7 +3,8 @@
     python benchmarks/drift.py [--bundle landscape] [--minutes 120] [--report drift.json]
 
 Silence, then held-out clips of all nine scenes, natural and musical, five minutes in all, again and again: each ten
-minutes hear the same, so that whatever tells the last ten from the first is drift, or noise. The sound goes by its own
+minutes hear the same, so that whatever tells the last ten from the first is drift, or noise. The first five minutes are
+not counted: the silence they begin with follows nothing, every later one follows sound. The sound goes by its own
 clock through `engine.offline.paint`, every latent step is taken with its noise, and a picture is painted every two
 seconds. What a stretch of ten minutes is measured by:
 
@@ -117,7 +118,7 @@ def drift(bundle: Bundle, sessions: Mapping[str, Session], judges: Judges, minut
     total_s = 60.0 * minutes
 
     def again_and_again() -> Iterator[NDArray[np.float32]]:
-        for _ in range(math.ceil(total_s / LOOP_S)):
+        for _ in range(math.ceil(total_s / LOOP_S) + 1):
             yield from np.split(loop, range(SAMPLE_RATE, len(loop), SAMPLE_RATE))
 
     encoder = Remembering(sessions["encoder"])
@@ -132,13 +133,15 @@ def drift(bundle: Bundle, sessions: Mapping[str, Session], judges: Judges, minut
         CALM,
         fps=PICTURE_FPS,
         seed=seed,
-        seconds=total_s,
+        seconds=LOOP_S + total_s,
     )
-    for frame in tqdm(frames, total=frame_count(total_s, PICTURE_FPS), unit="picture", disable=None):
+    for frame in tqdm(frames, total=frame_count(LOOP_S + total_s, PICTURE_FPS), unit="picture", disable=None):
         rgb = frame.image[..., :3]
         norm = float(np.sqrt(np.mean((frame.w_plus - w_avg) ** 2)))
         largest, resets = max(largest, norm), frame.resets
-        stretch = int(frame.seconds // STRETCH_S)
+        stretch = int((frame.seconds - LOOP_S) // STRETCH_S)
+        if stretch < 0:
+            continue
         rows["norm"][stretch].append(norm)
         rows["colourfulness"][stretch].append(colourfulness(rgb))
         scene = int(heard[int(frame.seconds % LOOP_S)])
@@ -159,7 +162,7 @@ def drift(bundle: Bundle, sessions: Mapping[str, Session], judges: Judges, minut
         "runtime": sessions["recurrent"].runtime,
         "seed": seed,
         "minutes": minutes,
-        "latent_steps": round(total_s * bundle.manifest.latents.rate_hz),
+        "latent_steps": round((LOOP_S + total_s) * bundle.manifest.latents.rate_hz),
         "pictures": sum(map(len, rows["norm"])),
         "encoder_runs": encoder.runs,
         "broken_steps": resets,

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from engine.errors import CymaticError
+from engine.sinks import SINKS, missing
 
 WINDOW_TRIAL_S = 30.0
 WINDOW_TRIAL = """
@@ -84,6 +85,7 @@ def examine() -> Iterator[Finding]:
     ):
         yield _guarded(part, look)
     yield from _extras()
+    yield from _sinks()
 
 
 def _guarded(part: str, look: Callable[[], Finding]) -> Finding:
@@ -172,7 +174,7 @@ def _extras() -> Iterator[Finding]:
     except importlib.metadata.PackageNotFoundError:
         return
     for extra in metadata.get_all("Provides-Extra") or []:
-        if extra == "test":
+        if extra == "test" or extra in SINKS:
             continue
         marker = re.compile(rf"extra\s*==\s*['\"]{re.escape(extra)}['\"]")
         names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in wanted if marker.search(line)]
@@ -181,6 +183,17 @@ def _extras() -> Iterator[Finding]:
             yield Finding(extra, "missing", f"without {', '.join(missing)}", f"pip install 'cymatic[{extra}]'")
         else:
             yield Finding(extra, "ok", ", ".join(f"{name} {_version(name)}" for name in names))
+
+
+def _sinks() -> Iterator[Finding]:
+    """Where the picture can go besides the windows. That a device or a receiver is there shows when a show begins."""
+    for sink, library in SINKS.items():
+        why = missing(sink)
+        if why is None:
+            yield Finding(f"--share {sink}", "ok", f"{library.package} {_version(library.package)}")
+        else:
+            what, _, advice = why.partition(": ")
+            yield Finding(f"--share {sink}", "missing", what, advice)
 
 
 def _version(name: str) -> str | None:

@@ -9,22 +9,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import av
-import av.codec.codec
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from engine.errors import CymaticError
+from engine.codec import aac_rate, add_sound, add_video, picture_frame, sound_frame
 
 QUALITY = {"preset": "superfast", "crf": "18"}
 THREADS = 1
-BT709 = 1  # in the tables of ITU-T H.273
-AUDIO_BITS = 192_000
-AUDIO_RATE = 48_000
-"""For sound whose own rate AAC does not have."""
 
 
 class Movie:
@@ -41,38 +35,24 @@ class Movie:
         self._layout = "mono" if channels == 1 else "stereo"
         self._pictures = self._samples = 0
         self._file = av.open(str(path), "w", format="mp4")
+        rate = Fraction(fps).limit_denominator(1001)
         try:
-            rate = Fraction(fps).limit_denominator(1001)
-            self._video: Any = self._file.add_stream("libx264", rate, options=dict(QUALITY))
-            self._audio: Any = self._file.add_stream("aac", _aac_rate(sample_rate), layout=self._layout)
-        except av.codec.codec.UnknownCodecError:
+            self._video = add_video(self._file, self._height, self._width, rate, 1 / rate, dict(QUALITY), THREADS)
+            self._audio = add_sound(self._file, aac_rate(sample_rate), self._layout)
+        except BaseException:
             self._file.close()
-            raise CymaticError("this PyAV was built without x264: install its own wheel, pip install av") from None
-        self._video.height, self._video.width = self._height, self._width
-        self._video.pix_fmt = "yuv420p"
-        context = self._video.codec_context
-        context.time_base = 1 / rate
-        context.thread_count = THREADS
-        # Said in the file, since players guess it from the size: small pictures would come out in other colours.
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        context.color_range = ColorRange.MPEG
-        self._audio.codec_context.bit_rate = AUDIO_BITS
+            raise
 
     def picture(self, rgba: NDArray[np.uint8]) -> None:
         """The next picture, uint8 `[height, width, 4]`, copied."""
-        shown = np.ascontiguousarray(rgba[: self._height, : self._width])
-        frame = av.VideoFrame.from_ndarray(shown, format="rgba").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
+        frame = picture_frame(rgba, self._height, self._width)
         frame.pts, frame.time_base = self._pictures, self._video.codec_context.time_base
         self._pictures += 1
         self._file.mux(self._video.encode(frame))
 
     def sound(self, block: NDArray[np.float32]) -> None:
         """More sound, float32 `[n, channels]`, copied."""
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout=self._layout)
-        frame.sample_rate, frame.time_base = self._sample_rate, Fraction(1, self._sample_rate)
-        frame.pts = self._samples
+        frame = sound_frame(block, self._sample_rate, self._layout, self._samples)
         self._samples += len(block)
         self._file.mux(self._audio.encode(frame))
 
@@ -92,8 +72,3 @@ class Movie:
             self.close()
         else:
             self._file.close()
-
-
-def _aac_rate(sample_rate: int) -> int:
-    rates = av.codec.Codec("aac", "w").audio_rates or []
-    return sample_rate if sample_rate in rates else AUDIO_RATE

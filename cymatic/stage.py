@@ -11,12 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
 
 from cymatic.keeper import Keeper
+from cymatic.outlets import Outlets
 from cymatic.pads import Fader, Pads
 from cymatic.tempo import Tempo
 from cymatic.words import Reader
@@ -27,7 +29,7 @@ from engine.control.osc import DEFAULT_PORT, OscServer
 from engine.control.oscquery import Advertisement, OscQuery
 from engine.errors import ControlError, CymaticError
 from engine.links import Links
-from engine.present import apply_output
+from engine.sinks import SinkName
 from engine.slot import Frame
 
 if TYPE_CHECKING:
@@ -77,6 +79,8 @@ class Stage:
         advertise: bool = False,
         link: bool = False,
         midi: str | None = None,
+        record_to: Path | None = None,
+        share: Sequence[SinkName] = (),
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.bundle = bundle
@@ -104,7 +108,6 @@ class Stage:
         """When to go to which preset in how many seconds, while one waits for its beat."""
         self._controls: dict[str, Any] = {}
         self._frame: Frame | None = None
-        self._held: Frame | None = None
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=256)
         if preset is None and bundle.manifest.text is not None and DEFAULT_PRESET in self._pads.names:
             preset = DEFAULT_PRESET
@@ -113,6 +116,7 @@ class Stage:
         image = bundle.manifest.image
         self.image_size = (image.height, image.width)
         self._links = Links.create(image.height, image.width)
+        self._outlets = Outlets(self.desk, self.image_size, self._links.sound, self.tell, record_to, share, options.fps)
         self._osc = OscServer(self.desk, osc_host, osc_port, osc_allow)
         self._osc_port, self._oscquery_port = osc_port, oscquery_port
         self._query: OscQuery | None = None
@@ -133,6 +137,7 @@ class Stage:
         self._answer_queries()
         self._send_controls()
         self._keeper.start()
+        self._outlets.start()
         if self._advertise and self._query is not None:  # takes a second, in which the engine loads
             self._advertisement = Advertisement(self._osc.host, self._osc.port, self._query.port)
             try:
@@ -141,7 +146,9 @@ class Stage:
                 self.tell(str(error))
 
     def stop(self) -> None:
-        """Ends the engine and OSC and frees the shared memory; within two seconds. Safe to call twice."""
+        """Ends the engine and OSC and frees the shared memory; within two seconds, five if a recording cannot be
+        finished at once. Safe to call twice."""
+        self._outlets.finish()
         self._osc.stop()
         self._midi.stop()
         self._tempo.stop()
@@ -149,6 +156,7 @@ class Stage:
         for told in (self._advertisement, self._query):
             if told is not None:
                 told.stop()
+        self._outlets.stop()
         self._osc.join()
         self._links.close()
         self._read.close()
@@ -176,6 +184,7 @@ class Stage:
         for line in self._osc.take_notes():
             self.tell(line)
         self._brief()
+        self._outlets.tick(self.status.get("audio", {}).get("sample_rate"))
         self._keeper.tick(now)
         if self._keeper.fatal is not None and self.fatal is None:  # nothing to show and there will be nothing
             self.fatal = self._keeper.fatal
@@ -187,19 +196,14 @@ class Stage:
         if frame is not None:
             self._frame = frame
             self._arrivals.append((frame.published_at, frame.index))
+        self._outlets.follow(self._frame)
         return frame
 
     def present(self) -> np.ndarray | None:
         """What the audience sees now, uint8 RGBA [H, W, 4]: freeze, test card, master and blackout applied to the
         newest picture. None before the first one."""
-        if self._held is None or not self.desk.get("freeze"):
-            self._held = self._frame
-        if self._held is None:
-            return None
-        desk = self.desk
-        return apply_output(
-            self._held.rgba, float(desk.get("master")), bool(desk.get("blackout")), bool(desk.get("testcard"))
-        )
+        self._outlets.follow(self._frame)
+        return self._outlets.present()
 
     def tell(self, line: str, at: float | None = None) -> None:
         """Notes a line for the performer and the report; `at` is its perf_counter time, None for now."""
@@ -248,6 +252,11 @@ class Stage:
     def osc_port(self) -> int:
         """The port that OSC listens on."""
         return self._osc.port
+
+    @property
+    def recording(self) -> Mapping[str, Any] | None:
+        """`path`, `seconds`, `pictures`, `dropped`, `gaps` and `mib` of the recording that runs, or None."""
+        return self._outlets.recording
 
     def preset_names(self) -> list[str]:
         """Names in the order of `preset/next` and of the 1-based `preset/go`."""
@@ -301,6 +310,8 @@ class Stage:
         self._midi.touched(trigger)
         if trigger.name == "panic":
             self.tell("panic: every control is at its default")
+        elif trigger.name == "still":
+            self._outlets.take_still()
         elif trigger.name == "preset/bank":
             self._pads.choose(str(trigger.value))
         elif trigger.name.startswith("preset/"):
@@ -397,7 +408,7 @@ class Stage:
         if now - self._briefed_at < BRIEF_S:
             return
         self._briefed_at = now
-        status = self.status
+        status, recording = self.status, self.recording or {}
         self._osc.publish(
             {
                 "fps": round(self.fps, 1),
@@ -405,6 +416,8 @@ class Stage:
                 "audio/rms": float(status.get("rms_db", -120.0)),
                 "audio/clip": bool(status.get("clip", False)),
                 **self._tempo.brief(now),
+                "record/seconds": round(recording.get("seconds", 0.0), 1),
+                "record/dropped": int(recording.get("dropped", 0)),
                 "loading": status.get("state") == "loading",
                 "error": str(status.get("error") or ""),
             }

@@ -57,6 +57,10 @@ class StageView(Protocol):
     def banks(self) -> Sequence[tuple[str, Sequence[str]]]:
         """(name, its presets) of every bank; `preset/bank` chooses one of them."""
 
+    @property
+    def recording(self) -> Mapping[str, Any] | None:
+        """`path`, `seconds`, `pictures`, `dropped`, `gaps` and `mib` of the recording that runs, or None."""
+
     def preset_names(self) -> Sequence[str]:
         """Names in the order of `preset/next` and of the 1-based `preset/go`."""
 

@@ -40,10 +40,17 @@ DOORS = {
     ("engine/runtime/tensorrt.py", "tensorrt_rtx"),
     ("engine/runtime/tensorrt.py", "tensorrt"),
     ("engine/runtime/onnxruntime.py", "onnxruntime_ep_nv_tensorrt_rtx"),
+    ("engine/sinks/camera.py", "pyvirtualcam"),
+    ("engine/sinks/ndi.py", "cyndilib"),
+    ("engine/sinks/spout.py", "SpoutGL"),
+    ("engine/sinks/syphon.py", "syphon"),
 }
 """The only holes in the walls: (file, what it may import all the same)."""
 
 LAZY = {
+    ("cymatic/adapt.py", "torch"),
+    ("cymatic/adapt.py", "onnxscript"),
+    ("cymatic/adapt.py", "tqdm"),
     ("cymatic/export.py", "onnx"),
     ("cymatic/evaluate.py", "torch"),
     ("cymatic/import.py", "torch"),
@@ -54,6 +61,8 @@ LAZY = {
     ("cymatic/render.py", "av"),
     ("cymatic/render.py", "tqdm"),
     ("cymatic/movie.py", "av"),
+    ("engine/codec.py", "av"),
+    ("engine/recording/take.py", "av"),
     ("cymatic/world.py", "av"),
     ("cymatic/world.py", "tqdm"),
     ("engine/control/oscquery.py", "zeroconf"),
@@ -382,6 +391,7 @@ def test_readme_and_osc_page_name_every_flag_and_no_other_address():
     """The addresses are all on docs/osc.md, which is printed from the registry; the README shows those it likes."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "osc.md").read_text(encoding="utf-8").partition("## Controls")[0]
+    page += (ROOT / "docs" / "recording.md").read_text(encoding="utf-8")
     usage = run_python("from cymatic.cli import main\ntry: main(['live', '--help'])\nexcept SystemExit: pass")
     table = readme.partition("## Playing")[2].partition("\n## ")[0]
     flag = r"(?<![\w-])--[a-z][a-z-]+"

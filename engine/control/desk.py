@@ -18,6 +18,8 @@ from engine.control.registry import MAX_FADE_S, REGISTRY, Control, Value, finite
 from engine.errors import ControlError
 
 MOVES_KEPT = 64
+NO_PANIC = frozenset({"record"})
+"""What `panic` leaves as it is: whoever wants the picture back does not want its film to end."""
 EVENT_LIMIT = 4096
 """Events kept for a stage that has stopped taking them; past it they are counted as `events_lost`."""
 
@@ -234,8 +236,9 @@ class Desk:
 
     def _reset(self) -> None:
         for state in self._states.values():
-            if state.control.continuous or state.control.options:
-                self._move(state, state.control.default, 0.0, "stage")
+            control = state.control
+            if (control.continuous or control.options) and control.name not in NO_PANIC:
+                self._move(state, control.default, 0.0, "stage")
 
     def _fire(self, event: Trigger) -> None:
         if len(self._events) < EVENT_LIMIT:

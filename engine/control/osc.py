@@ -73,6 +73,8 @@ STATUS_KEYS = {
     "beat": "1 to 4 in the bar; 0 without a beat",
     "bpm": "tempo; 0 without one",
     "clock": 'whose beat counts: Link, MIDI clock, tap or heard; "" without one',
+    "record/seconds": "length of the recording that runs; 0 while there is none",
+    "record/dropped": "pictures of it that were shown and are not in the film",
     "loading": "1 until the engine plays",
     "error": 'what is wrong, "" when nothing is',
 }

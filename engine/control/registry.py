@@ -199,7 +199,7 @@ REGISTRY: tuple[Control, ...] = (
         "choice",
         "off",
         options=("off", "horizontal", "vertical", "kaleidoscope"),
-        description="Mirrors the left half on the right, the upper on the lower, or round the middle",
+        description="Mirrors left on right, top on bottom, or round the middle",
         scope="look",
     ),
     _shown("look/trails", 0.0, 0.0, 1.0, "", "How long light lingers, and drifts outwards"),
@@ -247,7 +247,9 @@ REGISTRY: tuple[Control, ...] = (
     _stage("tempo/nudge/later", "trigger", False, "Moves the beat 15 ms later"),
     _stage("midi/learn", "trigger", False, "Binds what is touched next to the knob or pad that is moved after it"),
     _stage("midi/forget", "trigger", False, "Takes every knob and pad away from what is touched next"),
-    _stage("panic", "trigger", False, "Puts every control back to its default at once"),
+    _stage("record", "bool", False, "Records what is shown and heard to a new film, until it is off again"),
+    _stage("still", "trigger", False, "Writes what is shown now as a PNG picture"),
+    _stage("panic", "trigger", False, "Puts every control back to its default at once; a recording goes on"),
 )
 
 CONTROLS: dict[str, Control] = {control.name: control for control in REGISTRY}

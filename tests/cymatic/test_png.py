@@ -17,6 +17,7 @@ def test_what_is_written_is_read_back(shape):
     with Image.open(io.BytesIO(encode_png(picture))) as read:
         assert read.format == "PNG"
         assert read.mode == ("RGB" if shape[2] == 3 else "RGBA")
+        assert read.info["srgb"] == 0, "colour management is told which colours these are"
         assert (np.asarray(read) == picture).all()
 
 

@@ -136,9 +136,12 @@ def test_panic_puts_everything_back_and_tells_the_stage(desk: Desk, clock: Clock
     desk.set("blackout", 1, "osc")
     desk.set("speed", 4.0, "osc", fade_s=10.0)
     clock.now += 1.0
+    desk.set("record", True, "osc")
     desk.set("panic", 1, "osc")
     clock.now += 60.0
-    assert desk.snapshot() == {c.name: c.default for c in REGISTRY if c.continuous}
+    assert desk.snapshot() == {c.name: c.default for c in REGISTRY if c.continuous} | {"record": True}, (
+        "whoever wants the picture back does not want its film to end"
+    )
     assert [event.name for event in desk.take_triggers()] == ["panic"]
     desk.set("speed", 2.0, "osc")
     desk.set("panic", 0, "osc")

@@ -46,6 +46,8 @@ PUBLISHED_KINDS = {
     "preset/bank": "choice",
     "preset/lock": "bool",
     "preset/undo": "trigger",
+    "record": "bool",
+    "still": "trigger",
     "panic": "trigger",
     "text": "text",
     "quantise": "choice",
@@ -83,6 +85,7 @@ def test_rows_are_fit_to_be_printed(control: Control):
 def test_what_must_work_while_the_engine_is_dead_belongs_to_the_stage():
     assert {c.name for c in REGISTRY if c.scope == "stage"} == {
         "master", "blackout", "freeze", "testcard", "fade", "preset/go", "preset/next", "preset/prev", "panic",
+        "record", "still",
         "text", "midi/learn", "midi/forget", "preset/bank", "preset/lock", "preset/undo", "crossfader",
         "quantise", "tempo/bpm", "tempo/tap", "tempo/resync", "tempo/nudge/earlier", "tempo/nudge/later",
     }  # fmt: skip

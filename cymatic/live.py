@@ -78,6 +78,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     steer.add_argument("--link", action="store_true", help="follow the Ableton Link session (extra `link`)")
     end = parser.add_argument_group("what stays of it")
+    end.add_argument(
+        "--record-to", metavar="FOLDER", help="for recordings and stills (default: your folders of videos and pictures)"
+    )
+    end.add_argument(
+        "--share", action="append", default=[], choices=("camera", "ndi", "spout", "syphon"),
+        help="hand the picture to other programs: as a camera, or by NDI, Spout or Syphon",
+    )  # fmt: skip
     end.add_argument("--seconds", type=seconds, metavar="N", help="end by itself so long after the first picture")
     end.add_argument("--report", metavar="FILE.json", help="write frame times, latency, memory and events")
     end.add_argument("--snapshot", metavar="FILE.png", help="write the last picture")
@@ -93,11 +100,15 @@ def run(args: argparse.Namespace, stage_class: type[Stage] | None = None) -> int
     from cymatic.report import OutputFile, Recorder, as_json
     from cymatic.stage import EngineOptions, Stage
     from engine.bundle import find_bundle, load_bundle
+    from engine.sinks import missing
     from presets.store import PresetStore
 
     report = OutputFile(args.report) if args.report else None
     snapshot = OutputFile(args.snapshot) if args.snapshot else None
     bundle = load_bundle(find_bundle(args.bundle))
+    for sink in args.share:
+        if (why := missing(sink)) is not None:
+            raise CymaticError(why)
     source = args.source if args.source in ("mic", "demo") else str(Path(args.source).expanduser().absolute())
     stage = (stage_class or Stage)(
         bundle,
@@ -111,6 +122,8 @@ def run(args: argparse.Namespace, stage_class: type[Stage] | None = None) -> int
         advertise=args.advertise,
         link=args.link,
         midi=args.midi,
+        record_to=Path(args.record_to).expanduser().absolute() if args.record_to else None,
+        share=args.share,
         say=_say,
     )
     try:
@@ -162,7 +175,8 @@ def _play_in_windows(stage: Stage, recorder: Recorder, args: argparse.Namespace)
     # By way of the event queue: the end of a loop that has not begun yet would be forgotten.
     stage.on_close = lambda: QTimer.singleShot(0, lambda: QCoreApplication.exit(0))
     place = platformdirs.user_data_path("cymatic", appauthor=False) / "output.json"
-    app.run(stage, fullscreen=args.fullscreen, display=args.display, place=place, on_frame=take)
+    memory = place.with_name("window.ini")
+    app.run(stage, fullscreen=args.fullscreen, display=args.display, place=place, memory=memory, on_frame=take)
 
 
 def _display_works(stage: Stage) -> bool:

@@ -104,11 +104,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     build = actions.add_parser("build-library", help="make the shipped presets again, for a newly trained bundle")
 
-    for action in (new, fit, blend, export, build):
+    paint = actions.add_parser("thumbnails", help="paint the small pictures of your own presets, or of --folder")
+    paint.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+
+    for action in (new, fit, blend, export, build, paint):
         action.add_argument(
             "--bundle", default=DEFAULT_BUNDLE, metavar="NAME|PATH", help="the bundle whose words count"
         )
-    for action in (listing, show, check, new, blend, export, taken, build):
+    for action in (listing, show, check, new, blend, export, taken, build, paint):
         action.add_argument("--folder", type=Path, metavar="DIR", help="use the presets in this folder only")
     parser.set_defaults(run=run, action="list", folder=None)
     return parser
@@ -118,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked for; `PresetError`, `ControlError` or `BundleError` for what cannot be done."""
     actions = {
         "list": _list, "show": _show, "check": _check, "new": _new, "fit": _fit, "blend": _blend, "export": _export,
-        "import": _import, "build-library": _build_library,
+        "import": _import, "build-library": _build_library, "thumbnails": _thumbnails,
     }  # fmt: skip
     actions[args.action](args)
     return 0
@@ -274,6 +277,16 @@ def _fit(args: argparse.Namespace) -> None:
         raise PresetError(f"{args.out} cannot be written: {error.strerror or error}") from None
     _say(f"wrote {args.out}")
     _say("captions it has not learned from: " + ", ".join(f"{name} {value:g}" for name, value in figures.items()))
+
+
+def _thumbnails(args: argparse.Namespace) -> None:
+    from cymatic.thumbnails import paint_thumbnails
+    from presets.store import PresetStore, user_folder
+
+    folder = args.folder or user_folder()
+    store = PresetStore([folder])
+    for path in paint_thumbnails([store.load(n) for n in args.names or store.names()], folder, _bundle(args.bundle)):
+        _say(f"wrote {path}")
 
 
 def _build_library(args: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ from gui import style
 from gui.commands import Commands
 from gui.control import ControlWindow
 from gui.displays import PlaceFile
+from gui.memory import Memory
 from gui.output import OutputWindow
 
 if TYPE_CHECKING:
@@ -46,13 +47,15 @@ def run(
     place: Path | None = None,
     seconds: float | None = None,
     on_frame: Callable[[Frame], None] | None = None,
+    memory: Path | None = None,
 ) -> int:
     """Shows `stage` until a window is closed, Ctrl-C, SIGTERM, or `seconds` have passed; returns the exit code 0.
 
     Call it on the main thread. `display` is the name or 1-based number of the display for the output, `place` the file
-    that remembers it (None: nothing is remembered); `on_frame` hears every new frame once, on this thread. The stage is
-    moved on (`tick`) while this runs and is left running. Raises `CymaticError` for a display that is not there; when
-    it returns, no window, timer or OpenGL object is left.
+    that remembers it, `memory` the one for the control window and the words typed there (None: nothing is remembered);
+    `on_frame` hears every new frame once, on this thread. The stage is moved on (`tick`) while this runs and is left
+    running. Raises `CymaticError` for a display that is not there; when it returns, no window, timer or OpenGL object
+    is left.
     """
     with _qt_messages_to_log(), _slot_errors_to_log():
         app = _application()
@@ -62,9 +65,14 @@ def run(
             # the windows to close, and they answer by asking for the end.
             QTimer.singleShot(0, lambda: app.exit(0))
 
-        output = OutputWindow(stage, display=display, places=PlaceFile(place), on_frame=on_frame)
-        control = ControlWindow(stage, lambda: output.frame, lambda: output.latency_ms)
-        commands = Commands(stage, output, show_help=control.toggle_help, quit_run=end)
+        def take(frame: Frame) -> None:
+            control.times.take(frame)
+            if on_frame is not None:
+                on_frame(frame)
+
+        output = OutputWindow(stage, display=display, places=PlaceFile(place), on_frame=take)
+        control = ControlWindow(stage, lambda: output.frame, lambda: output.latency_ms, Memory(memory))
+        commands = Commands(stage, output, control, quit_run=end)
         control.commands = commands
         output.surface.on_key = commands.press
         output.closed.connect(end)

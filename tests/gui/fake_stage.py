@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.control.desk import Desk
+from engine.control.midi import Midi
 from engine.slot import Frame
 
 NAMES = ("Still lake", "Ember", "Storm front", "Deep blue", "White water", "Dust road", "Night rain", "Under glass")
@@ -31,8 +32,12 @@ class FakeStage:
     def __init__(self, height: int = 288, width: int = 512, rate_hz: float = 30.0, play: bool = True) -> None:
         self.desk = Desk()
         self.desk.set_options("preset/go", NAMES)
+        self.desk.set_options("preset/bank", ("first", "second"))
+        self.desk.show("preset/bank", "first")
+        self.midi = Midi(self.desk)
         self.image_size = (height, width)
         self.errors: list[str] = []
+        self.recording: dict[str, Any] | None = None
         self.preset = NAMES[1]
         self.fps = rate_hz
         self.ticks = 0
@@ -45,6 +50,18 @@ class FakeStage:
         self._waiting: Frame | None = None
         y, x = np.mgrid[0:height, 0:width]
         self._y, self._x = (y / height).astype(np.float32), (x / width).astype(np.float32)
+
+    @property
+    def tempo(self) -> dict[str, Any]:
+        seconds = time.perf_counter() - self._began
+        return {"beat": int(2 * seconds) % 4 + 1, "bpm": 120.0, "clock": "heard"}
+
+    @property
+    def inputs(self) -> list[str]:
+        return ["OSC 127.0.0.1:9123", *(f"MIDI {name}" for name in self.midi.names)]
+
+    def banks(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [("first", NAMES[:6]), ("second", NAMES[6:])]
 
     def preset_names(self) -> tuple[str, ...]:
         return NAMES

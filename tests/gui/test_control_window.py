@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from fake_stage import NAMES, SCENES, FakeStage
+from fake_stage import SCENES, FakeStage
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication
+from window_parts import Output, close_window, open_window, watched
 
 from engine.control.registry import REGISTRY
-from gui.commands import Commands
-from gui.control import QUIET_AFTER_S, REFRESH_MS, ControlWindow
-from gui.widgets import MEL_COLUMNS, reading
+from gui import hears
+from gui.control import density_for
+from gui.fader import reading
+from gui.meters import MEL_COLUMNS
+from gui.mixer import group_of
 
-
-class Output:
-    """Remembers what the keys asked of the output window."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def __getattr__(self, name: str):
-        return lambda: self.asked.append(name)
+nothing_of_a_window_is_left = pytest.fixture(autouse=True)(watched)
 
 
 @pytest.fixture(scope="session")
@@ -39,70 +34,108 @@ def output() -> Output:
 
 
 @pytest.fixture
-def window(qtbot, stage, output):
-    window = ControlWindow(stage, lambda: None, lambda: 34.2)
-    window.commands = Commands(stage, output, show_help=window.toggle_help, quit_run=window.closed.emit)
-    qtbot.addWidget(window, before_close_func=ControlWindow.finish)
-    window._timer.stop()  # the test says when
-    window.show()
-    qtbot.waitExposed(window)
-    return window
+def window(qapp, stage, output):
+    window = open_window(stage, output)
+    yield window
+    close_window(window)
 
 
-def test_every_control_of_the_registry_can_be_reached(window):
-    assert set(window.faders) == {control.name for control in REGISTRY if control.kind == "float"}
-    assert set(window.toggles) == {control.name for control in REGISTRY if control.kind == "bool"}
-    assert set(window.buttons) == {control.name for control in REGISTRY if control.kind == "trigger"}
-    assert set(window.texts) == {control.name for control in REGISTRY if control.kind == "text"}
-    choices = {control.name for control in REGISTRY if control.kind == "choice"}
-    assert choices == {*window.choices, "preset/go"}, "which are the pads"
+def at(fader, fraction: float) -> QPoint:
+    return fader.place_of(fraction).toPoint()
 
 
-def test_faders_show_what_the_desk_says(window, stage):
-    stage.desk.set("sound/gain", -6, origin="osc")
-    stage.desk.set("fade", 7.5, origin="osc")
+# Every control, both ways
+
+
+def test_every_control_of_the_registry_has_its_widget(window):
+    board = window.board
+    kinds = {
+        "float": board.faders,
+        "bool": board.toggles,
+        "trigger": board.buttons,
+        "choice": board.choices,
+        "text": board.texts,
+    }
+    for kind, widgets in kinds.items():
+        wanted = {control.name for control in REGISTRY if control.kind == kind} - {"preset/go"}  # which is the pads
+        assert set(widgets) == wanted
+        assert [name for name, widget in widgets.items() if not widget.isVisible()] == []
+
+
+def named(kind: str) -> list[str]:
+    return [control.name for control in REGISTRY if control.kind == kind and control.name != "preset/go"]
+
+
+def test_every_bar_moves_its_control_and_shows_it(window, stage, qtbot):
+    for name in named("float"):
+        fader, control = window.board.faders[name], window.board.controls[name]
+        for fraction in (0.25, 0.75):
+            qtbot.mouseClick(fader, Qt.MouseButton.LeftButton, pos=at(fader, fraction))
+            off = 2 * (control.maximum - control.minimum) * (1.5 / fader.width() + 1 / fader.STEPS)
+            assert stage.desk.get(name) == pytest.approx(control.at(fraction), abs=off), name
+            assert stage.desk.mover(name) == "window", name
+        qtbot.mouseDClick(fader, Qt.MouseButton.LeftButton, pos=at(fader, 0.5))
+        assert stage.desk.get(name) == control.default, name
+        told = control.at(0.6)
+        stage.desk.set(name, told, origin="osc")
+        window.refresh()
+        assert fader.shown == told, name
+        assert control.at(fader.value() / fader.STEPS) == pytest.approx(told, rel=0.01), name
+        assert stage.desk.mover(name) == "osc", "showing is not moving"
+
+
+def test_every_switch_goes_both_ways(window, stage, qtbot):
+    for name in named("bool"):
+        button, before = window.board.toggles[name], stage.desk.get(name)
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        assert stage.desk.get(name) is not before, name
+        stage.desk.set(name, before, origin="osc")
+        window.refresh()
+        assert button.isChecked() is before, name
+        qtbot.keyClick(button, Qt.Key.Key_Return)
+        assert stage.desk.get(name) is not before, name
+
+
+def test_every_button_fires_once(window, stage, qtbot):
+    for name in named("trigger"):
+        qtbot.mouseClick(window.board.buttons[name], Qt.MouseButton.LeftButton)
+        stage.tick()
+        assert stage.fired == [(name, True)]
+        stage.fired.clear()
+
+
+def test_every_choice_is_made_and_shown(window, stage, qtbot):
+    for name in named("choice"):
+        choice, options = window.board.choices[name], stage.desk.options(name)
+        assert choice.options == options
+        assert len(options) > 1
+        if choice.box is None:
+            qtbot.mouseClick(choice.buttons[options[-1]], Qt.MouseButton.LeftButton)
+        else:
+            choice.box.activated.emit(len(options) - 1)
+        assert stage.desk.get(name) == options[-1]
+        stage.desk.set(name, 1, origin="osc")
+        window.refresh()
+        assert choice.value == options[0]
+        if choice.box is None:
+            assert [option for option, button in choice.buttons.items() if button.isChecked()] == [options[0]]
+        else:
+            assert choice.box.currentData() == options[0]
+
+
+def test_a_choice_follows_its_options_and_many_become_a_list(window, stage):
+    many = tuple(f"bank {number}" for number in range(9))
+    stage.desk.set_options("preset/bank", many)
     window.refresh()
-    assert window.faders["sound/gain"].shown == -6
-    assert window.faders["fade"].shown == 7.5
-    assert window.faders["fade"].value() == 500  # the square curve: a quarter of the seconds at half the travel
-    assert stage.desk.counters.get("received/window", 0) == 0  # showing is not moving
-
-
-def test_a_click_on_the_track_moves_the_control(window, stage, qtbot):
-    fader = window.faders["reactivity"]
-    track = fader._track()
-    at = QPoint(round(track.left() + 0.75 * track.width()), fader.height() // 2)
-    qtbot.mouseClick(fader, Qt.MouseButton.LeftButton, pos=at)
-    assert stage.desk.get("reactivity") == pytest.approx(0.75, abs=0.01)
-    qtbot.mouseDClick(fader, Qt.MouseButton.LeftButton, pos=at)
-    assert stage.desk.get("reactivity") == 0.5
-
-
-def test_a_click_on_the_name_moves_nothing(window, stage, qtbot):
-    qtbot.mouseClick(window.faders["reactivity"], Qt.MouseButton.LeftButton, pos=QPoint(20, 10))
-    assert stage.desk.get("reactivity") == 0.5
-
-
-def test_arrow_keys_step_a_fader(window, stage, qtbot):
-    fader = window.faders["sound/weight"]
-    qtbot.keyClick(fader, Qt.Key.Key_Left)
-    assert stage.desk.get("sound/weight") == pytest.approx(0.99)
-    qtbot.keyClick(fader, Qt.Key.Key_Delete)
-    assert stage.desk.get("sound/weight") == 1.0
-
-
-def test_toggles_go_both_ways(window, stage, qtbot):
-    qtbot.mouseClick(window.toggles["blackout"], Qt.MouseButton.LeftButton)
-    assert stage.desk.get("blackout") is True
-    stage.desk.set("blackout", False, origin="osc")
-    stage.desk.set("freeze", True, origin="osc")
-    window.refresh()
-    assert not window.toggles["blackout"].isChecked()
-    assert window.toggles["freeze"].isChecked()
+    choice = window.board.choices["preset/bank"]
+    assert choice.options == many
+    assert choice.box is not None
+    choice.box.activated.emit(4)
+    assert stage.desk.get("preset/bank") == "bank 4"
 
 
 def test_words_reach_the_desk_when_they_are_finished(window, stage, qtbot):
-    line = window.texts["text"]
+    line = window.board.texts["text"]
     line.setFocus()
     qtbot.keyClicks(line, "bent trees")
     window.refresh()
@@ -116,99 +149,91 @@ def test_words_reach_the_desk_when_they_are_finished(window, stage, qtbot):
     assert line.text() == "sea"
 
 
-def test_a_choice_is_made_and_shown(window, stage):
-    box = window.choices["quantise"]
-    assert [box.itemData(row) for row in range(box.count())] == ["off", "beat", "bar"]
-    box.activated.emit(2)
-    assert stage.desk.get("quantise") == "bar"
-    stage.desk.set("quantise", 2, origin="osc")
-    stage.desk.set_options("preset/bank", ("nature", "club"))
-    window.refresh()
-    bank = window.choices["preset/bank"]
-    assert [bank.itemData(row) for row in range(bank.count())] == ["nature", "club"]
-    assert box.currentText() == "Quantise beat"
+def test_a_control_that_no_panel_knows_stands_in_its_group(window):
+    taken = {name for names in window.controls.groups.values() for name in names}
+    assert {"gain/coarse", "look/hue", "reactivity"} <= taken
+    assert "master" not in taken
+    by_name = {control.name: control for control in REGISTRY}
+    assert [group_of(by_name[name]) for name in ("look/hue", "noise", "sound/weight", "flash/limit")] == [
+        "Look",
+        "Picture",
+        "Mix",
+        "Room",
+    ]
 
 
-def test_a_pad_calls_its_preset_and_lights_when_the_stage_plays_it(window, stage, qtbot):
-    assert list(window.pads) == list(NAMES)
-    qtbot.mouseClick(window.pads[NAMES[4]], Qt.MouseButton.LeftButton)
-    window.refresh()
-    assert [name for name, pad in window.pads.items() if pad.isChecked()] == [NAMES[1]]  # not before the stage obeys
-    stage.tick()
-    window.refresh()
-    assert stage.fired == [("preset/go", NAMES[4])]
-    assert [name for name, pad in window.pads.items() if pad.isChecked()] == [NAMES[4]]
+# Bars in particular
 
 
-@pytest.mark.parametrize(
-    ("key", "modifier", "fired"),
-    [
-        (Qt.Key.Key_3, Qt.KeyboardModifier.NoModifier, ("preset/go", NAMES[2])),
-        (Qt.Key.Key_N, Qt.KeyboardModifier.NoModifier, ("preset/next", True)),
-        (Qt.Key.Key_P, Qt.KeyboardModifier.NoModifier, ("preset/prev", True)),
-        (Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier, ("panic", True)),
-    ],
-)
-def test_keys_that_fire(window, stage, qtbot, key, modifier, fired):
-    qtbot.keyClick(window, key, modifier)
-    stage.tick()
-    assert stage.fired == [fired]
+def test_shift_drags_finely(window, stage, qtbot):
+    fader = window.board.faders["reactivity"]
+    start, end = at(fader, 0.5), at(fader, 0.9)
+    qtbot.mousePress(fader, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, start)
+    before = stage.desk.get("reactivity")
+    for point in (QPoint((start.x() + end.x()) // 2, start.y()), end):
+        event = mouse_move(fader, point, Qt.KeyboardModifier.ShiftModifier)
+        QApplication.sendEvent(fader, event)
+    qtbot.mouseRelease(fader, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, end)
+    assert stage.desk.get("reactivity") - before == pytest.approx(0.04, abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("key", "name"), [(Qt.Key.Key_B, "blackout"), (Qt.Key.Key_Space, "freeze"), (Qt.Key.Key_T, "testcard")]
-)
-def test_keys_that_toggle(window, stage, qtbot, key, name):
-    qtbot.keyClick(window, key)
-    assert stage.desk.get(name) is True
-    qtbot.keyClick(window.faders["master"], key)  # also while a fader has the focus
-    assert stage.desk.get(name) is False
+def mouse_move(widget, point: QPoint, modifiers):
+    from PySide6.QtCore import QEvent, QPointF
+    from PySide6.QtGui import QMouseEvent
+
+    left = Qt.MouseButton.LeftButton
+    return QMouseEvent(QEvent.Type.MouseMove, QPointF(point), QPointF(widget.mapToGlobal(point)), left, left, modifiers)
 
 
-def test_keys_for_the_output_and_those_that_mean_nothing(window, stage, output, qtbot):
-    before = stage.desk.snapshot()
-    for key in (Qt.Key.Key_F, Qt.Key.Key_S, Qt.Key.Key_Escape, Qt.Key.Key_Y, Qt.Key.Key_9, Qt.Key.Key_0):
-        qtbot.keyClick(window, key)
-    qtbot.keyClick(window, Qt.Key.Key_B, Qt.KeyboardModifier.AltModifier)
-    stage.tick()
-    assert output.asked == ["toggle_fullscreen", "next_sizing", "leave_fullscreen"]
-    assert stage.fired == []  # there is no ninth preset
-    assert stage.desk.snapshot() == before
+def test_arrow_keys_step_a_bar(window, stage, qtbot):
+    fader = window.board.faders["sound/weight"]
+    qtbot.keyClick(fader, Qt.Key.Key_Left)
+    assert stage.desk.get("sound/weight") == pytest.approx(0.99)
+    qtbot.keyClick(fader, Qt.Key.Key_Delete)
+    assert stage.desk.get("sound/weight") == 1.0
 
 
-def test_f1_lists_the_keys_and_escape_puts_them_away(window, qtbot):
-    qtbot.keyClick(window, Qt.Key.Key_F1)
-    assert window._help.isVisible()
-    assert window._help.geometry() == window.rect()
-    qtbot.keyClick(window, Qt.Key.Key_Escape)
-    assert not window._help.isVisible()
+def test_readings():
+    by_name = {control.name: control for control in REGISTRY}
+    assert reading(by_name["master"], 0.5) == "50 %"
+    assert reading(by_name["sound/gain"], -6.0) == "−6.0 dB"
+    assert reading(by_name["speed"], 1.25) == "1.25 ×"
+    assert reading(by_name["fade"], 12.0) == "12.0 s"
+    assert reading(by_name["seed"], 12.0) == "12"
+    assert reading(by_name["tempo/bpm"], 0.0) == "auto"
+    assert reading(by_name["tempo/bpm"], 128.0) == "128.0 bpm"
+
+
+# What is heard, painted and told
 
 
 def test_what_is_heard_is_shown(window, stage):
     stage.status = stage.invent_status(0.0)
     window.refresh()
     window.refresh()  # the same status twice is one column
-    assert window.device.text() == "Scarlett 2i2 USB"
-    assert window.rate.text() == "48 kHz"
-    assert window.meter.db == pytest.approx(stage.status["rms_db"])
-    assert window.onset.value == pytest.approx(1.0)
-    assert window.scenes.names == SCENES
-    columns = window.mel.columns
+    assert window.hears.device.text() == "Scarlett 2i2 USB"
+    assert window.hears.rate.text() == "48 kHz · 2 ch"
+    assert window.hears.meter.db == pytest.approx(stage.status["rms_db"])
+    assert window.hears.onset.value == pytest.approx(1.0)
+    assert window.paints.scenes.names == SCENES
+    columns = window.hears.mel.columns
     assert columns.shape == (128, MEL_COLUMNS)
     assert columns[:, -1] == pytest.approx(stage.status["mel"])
     assert (columns[:, :-1] == -2).all()
 
 
-def test_clipping_and_too_quiet_are_said(window, stage):
-    stage.status = {**stage.invent_status(0.0), "clip": True}
-    window.refresh()
-    assert "Clipping" in window.advice.text()
-    stage.status = {**stage.invent_status(0.0), "rms_db": -70.0}
-    window.refresh()
-    assert window.advice.text() == "−60 dB"  # a short pause is no fault
-    for _ in range(round(1000 * QUIET_AFTER_S / REFRESH_MS) + 1):
-        window.refresh()
-    assert window.advice.text() == "Too quiet to read"
+def test_clipping_too_quiet_and_a_device_that_is_gone_are_said(window, stage):
+    panel, status = window.hears, stage.invent_status(0.0)
+    panel.refresh({**status, "clip": True}, 0.0)
+    assert "Clipping" in panel.advice.text()
+    quiet = {**status, "rms_db": -70.0}
+    panel.refresh(quiet, 1.0)
+    assert panel.advice.text() == "−60 dB"  # a short pause is no fault
+    panel.refresh(quiet, 1.1 + hears.QUIET_AFTER_S)
+    assert panel.advice.text() == "Too quiet to read"
+    panel.refresh({**quiet, "audio": {**status["audio"], "state": "lost"}}, 9.0)
+    assert "has gone" in panel.advice.toolTip() + panel.advice.text()
+    assert panel.advice.property("role") == "error"
 
 
 def test_numbers_that_are_none_do_no_harm(window, stage):
@@ -223,9 +248,9 @@ def test_numbers_that_are_none_do_no_harm(window, stage):
     }
     window.refresh()
     QApplication.processEvents()
-    assert window.onset.value == 0.0
-    assert window.mel.columns is None
-    assert not window.scenes.values.any()
+    assert window.hears.onset.value == 0.0
+    assert window.hears.mel.columns is None
+    assert not window.paints.scenes.values.any()
 
 
 def test_the_newest_line_and_the_error_of_the_engine(window, stage):
@@ -237,21 +262,78 @@ def test_the_newest_line_and_the_error_of_the_engine(window, stage):
     window.refresh()
     assert window.message.text() == "microphone gone"
     assert window.message.property("role") == "error"
-
-
-def test_a_refused_edit_is_shown_and_forgotten_with_the_next(window, stage):
-    window._edit("preset/go", "No such preset")
+    assert window.headline.state.text() == "Trouble"
+    stage.status = {**stage.status, "state": "error"}
     window.refresh()
-    assert "No such preset" in window.message.toolTip()
-    window._edit("master", 0.5)
+    assert window.headline.state.text() == "Engine down"
+
+
+def test_a_refused_edit_is_shown_and_forgotten_with_the_next(window):
+    window.board.edit("preset/go", "No such preset")
+    window.refresh()
+    assert "No such preset" in window.message.text() + window.message.toolTip()
+    window.board.edit("master", 0.5)
     window.refresh()
     assert window.message.text() == ""
 
 
-def test_readings():
-    by_name = {control.name: control for control in REGISTRY}
-    assert reading(by_name["master"], 0.5) == "50 %"
-    assert reading(by_name["sound/gain"], -6.0) == "−6.0 dB"
-    assert reading(by_name["speed"], 1.25) == "1.25 ×"
-    assert reading(by_name["fade"], 12.0) == "12.0 s"
-    assert reading(by_name["seed"], 12.0) == "12"
+def test_tempo_beat_and_performance_are_shown(window, stage):
+    stage.status = {**stage.invent_status(0.0), "fps": 30.0}
+    stage.paint(stage.landscape(0.0))
+    for _ in range(3):
+        stage.paint(stage.landscape(0.0))
+        window.times.take(stage.newest_frame())
+    window.refresh()
+    assert window.headline.bpm.text() == "120.0"
+    assert window.headline.beats.beat in (1, 2, 3, 4)
+    assert window.performance.latency.text() == "34"
+    assert window.performance.late.text() == "2"
+    assert len(window.times.intervals) == 2
+    assert window.times.latencies[-1] == pytest.approx(34.0, abs=1.0)
+
+
+# Size
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (1366, 768), (2560, 1440)])
+def test_nothing_is_cut_off_and_nothing_scrolls(qapp, stage, output, size):
+    window = open_window(stage, output, size=size)
+    stage.status = stage.invent_status(0.0)
+    window.refresh()
+    QApplication.processEvents()
+    try:
+        assert window.size().toTuple() == size
+        if size[1] >= 800:
+            assert window.controls.scroll.verticalScrollBar().maximum() == 0
+        inside = window.rect()
+        widgets = [*window.board.faders.values(), *window.board.toggles.values(), *window.board.buttons.values()]
+        for widget in widgets:
+            corner = widget.mapTo(window, QPoint(0, 0))
+            assert inside.contains(corner), widget.accessibleName()
+            assert inside.contains(corner + widget.rect().bottomRight()), widget.accessibleName()
+            if hasattr(widget, "text") and not hasattr(widget, "control"):
+                words = widget.fontMetrics().horizontalAdvance(widget.text())
+                assert words <= widget.width(), f"{widget.accessibleName()} is cut off"
+    finally:
+        close_window(window)
+
+
+def test_a_larger_window_is_built_larger_and_keeps_what_it_showed(window, stage, qtbot):
+    stage.status = stage.invent_status(0.0)
+    window.refresh()
+    before, height = window.board, window.board.faders["reactivity"].fontMetrics().height()
+    columns = window.hears.mel.columns
+    window.resize(1920, 1080)
+    QApplication.processEvents()
+    assert window.board is not before
+    assert density_for(1920, 1080) > 1.0
+    assert window.hears.mel.columns is columns, "the past of the sound stays"
+    assert window.hears.mel.isVisible()
+    fader = window.board.faders["reactivity"]
+    assert fader.height() > height
+    qtbot.mouseClick(fader, Qt.MouseButton.LeftButton, pos=at(fader, 0.9))
+    assert stage.desk.get("reactivity") == pytest.approx(0.9, abs=0.01)
+    window.resize(1280, 800)
+    QApplication.processEvents()
+    assert density_for(1280, 800) == 1.0
+    assert window.board.faders["master"].shown == stage.desk.get("master")

@@ -1,0 +1,169 @@
+"""The page of diagnostics: the show as it runs, and what `cymatic doctor` finds on this machine.
+
+The doctor runs as a process of its own: it looks at devices and displays for seconds, its PortAudio sees what was
+plugged in meanwhile, and the windows import nothing of the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QProcess, Qt
+from PySide6.QtWidgets import QGridLayout, QLabel, QScrollArea, QWidget
+
+from gui import style
+from gui.pages import Page
+from gui.widgets import Button, heading, say, text
+
+if TYPE_CHECKING:
+    from engine.view import StageView
+
+DOCTOR = (sys.executable, "-m", "cymatic", "doctor", "--json")
+OURS = ("osc port",)
+"""Parts that a show itself takes up, so that the doctor cannot judge them meanwhile."""
+ROLES = {"ok": ("●", "good"), "missing": ("○", "accent"), "broken": ("●", "error")}
+KILL_MS = 2000
+LINES = 6  # of what was told to the performer
+
+
+class DiagnosticsPage(Page):
+    """Opened, it asks the doctor; closed, it costs nothing. `stop` before the application ends."""
+
+    def __init__(self, parent: QWidget, stage: StageView, command: Sequence[str] = DOCTOR) -> None:
+        super().__init__(parent, "Diagnostics")
+        self._stage, self._command = stage, tuple(command)
+        self._process: QProcess | None = None
+        self.again = Button("Look again", "plain")
+        self.again.clicked.connect(self.examine)
+        self.head.insertWidget(self.head.count() - 1, self.again)
+        self.facts: dict[str, QLabel] = {}
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(style.px(18))
+        grid.setVerticalSpacing(style.px(3))
+        for number, name in enumerate(("engine", "runtime", "stages", "sound", "controls", "memory", "told")):
+            grid.addWidget(text(name, style.BODY, "muted"), number, 0, Qt.AlignmentFlag.AlignTop)
+            self.facts[name] = text("", style.BODY, "figure")
+            grid.addWidget(self.facts[name], number, 1)
+        grid.setColumnStretch(1, 1)
+        self.body.addWidget(heading("This show"))
+        self.body.addLayout(grid)
+        self.body.addWidget(heading("This machine"))
+        self.waiting = text("", style.BODY, "muted")
+        self.body.addWidget(self.waiting)
+        self.findings = QGridLayout()
+        self.findings.setHorizontalSpacing(style.px(12))
+        self.findings.setVerticalSpacing(style.px(2))
+        self.findings.setColumnStretch(2, 1)
+        inside = QWidget()
+        inside.setLayout(self.findings)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(inside)
+        scroll.setMinimumHeight(style.px(330))
+        self.body.addWidget(scroll, 1)
+        self.sheet.setMinimumWidth(style.px(860))
+
+    def open(self) -> None:
+        """Shows the page and asks the doctor."""
+        super().open()
+        self.refresh()
+        self.examine()
+
+    def refresh(self) -> None:
+        """Shows how the show is doing now."""
+        for name, line in facts(self._stage).items():
+            if self.facts[name].text() != line:
+                self.facts[name].setText(line)
+
+    def examine(self) -> None:
+        """Asks the doctor, unless it is looking already."""
+        if self._process is not None:
+            return
+        say(self.waiting, "The doctor is looking…", "muted")
+        self.waiting.show()
+        self.again.setEnabled(False)
+        self._process = QProcess(self)
+        self._process.finished.connect(self._finished)
+        self._process.errorOccurred.connect(self._failed)
+        self._process.start(self._command[0], list(self._command[1:]))
+
+    def stop(self) -> None:
+        """Ends the doctor if it is still looking. Safe to call twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.finished.disconnect(self._finished)
+            process.errorOccurred.disconnect(self._failed)
+            process.kill()
+            process.waitForFinished(KILL_MS)
+            process.deleteLater()
+
+    def _failed(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:
+            self._end("the doctor cannot be started")
+
+    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
+        assert self._process is not None
+        told = bytes(self._process.readAllStandardOutput().data())
+        try:
+            self._show([finding for finding in json.loads(told) if finding["part"] not in OURS])
+        except (ValueError, TypeError, KeyError):
+            self._end(f"the doctor ended with {code} and told nothing")
+        else:
+            self._end("")
+
+    def _end(self, line: str) -> None:
+        if self._process is not None:
+            self._process.deleteLater()
+            self._process = None
+        say(self.waiting, line, "error")
+        self.waiting.setVisible(bool(line))
+        self.again.setEnabled(True)
+
+    def _show(self, findings: Sequence[Mapping[str, str]]) -> None:
+        while (item := self.findings.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        row = 0
+        for finding in findings:
+            sign, role = ROLES[finding["state"]]
+            top = Qt.AlignmentFlag.AlignTop
+            self.findings.addWidget(text(sign, style.BODY, role), row, 0, top)
+            self.findings.addWidget(text(finding["part"], style.BODY, "muted"), row, 1, top)
+            found = text(finding["found"], style.BODY, "error" if role == "error" else "figure")
+            found.setWordWrap(True)
+            self.findings.addWidget(found, row, 2)
+            row += 1
+            if finding.get("advice"):
+                advice = text(f"→ {finding['advice']}", style.BODY, "accent")
+                advice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+                advice.setWordWrap(True)
+                self.findings.addWidget(advice, row, 2)
+                row += 1
+        self.findings.setRowStretch(row, 1)
+
+
+def facts(stage: StageView) -> dict[str, str]:
+    """The show as it runs, a line or a few for each of its parts."""
+    status: Mapping[str, Any] = stage.status
+    audio = status.get("audio") or {}
+    stages = {name: f"{name} {ms:.1f}" for name, ms in (status.get("stages_ms") or {}).items()}
+    runtimes = {f"{graph['name']} {graph['precision']}": [] for graph in (status.get("runtime") or {}).values()}
+    for name, graph in (status.get("runtime") or {}).items():
+        runtimes[f"{graph['name']} {graph['precision']}"].append(name)
+    counters = stage.desk.counters
+    parts = [f"{audio.get('device', 'none yet')}, {audio.get('state', '')}".rstrip(", ")]
+    parts += [f"{audio[key]} {key}" for key in ("sample_rate", "channels", "gaps") if key in audio]
+    return {
+        "engine": f"{status.get('state')}, {status.get('frames', 0)} frames, {status.get('late_frames', 0)} late, "
+        f"{status.get('errors', 0)} errors" + (f": {status['error']}" if status.get("error") else ""),
+        "runtime": "; ".join(f"{what}: {', '.join(names)}" for what, names in runtimes.items()) or "not yet",
+        "stages": f"{', '.join(stages.values())} ms" if stages else "not yet",
+        "sound": ", ".join(parts).replace("sample_rate", "Hz"),
+        "controls": f"{counters['received']} received, {counters['clamped']} clamped, {counters['refused']} refused; "
+        + ", ".join(stage.inputs),
+        "memory": f"engine {status['rss_mib']:.0f} MiB" if "rss_mib" in status else "not yet",
+        "told": "\n".join(stage.errors[-LINES:]) or "nothing",
+    }

@@ -83,7 +83,8 @@ class Player:
                 self._error, good_at = None, started_at
             except Exception as error:  # the audience sees the last picture, never a traceback
                 self._errors += 1
-                self._error = f"{type(error).__name__}: {error}"
+                out = isinstance(error, MemoryError)  # whose text is another each time
+                self._error = "memory has run out" if out else f"{type(error).__name__}: {error}"
                 self._tell_once(f"a frame failed, the last picture stays: {self._error}")
                 if started_at - good_at > FAILING_S:
                     raise CymaticError(f"no picture could be made for {FAILING_S:g} s: {self._error}") from error

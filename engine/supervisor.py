@@ -46,7 +46,7 @@ AWAY_S = 0.5
 FAILURES = 3
 WITHIN_S = 60.0
 BACK_OFF_S = 0.25
-RETRY_S = 30.0
+RETRY_S = 10.0
 """Pause before the next start after `FAILURES` failures within `WITHIN_S`; sooner ones double from `BACK_OFF_S`."""
 GRACE_S = 1.2
 """How long `stop` waits before it kills; together with the kill a show ends within two seconds."""

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from conftest import wait_until
 
+from engine import governor, player
 from engine.audio.sources import Block, SourceState
 from engine.bundle import load_bundle
+from engine.errors import CymaticError
 from engine.links import Links
 from engine.player import Player
 from engine.runtime.session import open_graph
@@ -46,17 +48,19 @@ class Sound:
 
 
 class Broken:
-    """A session that fails when it is told to."""
+    """A session that fails, or takes longer, when it is told to."""
 
     def __init__(self, session) -> None:
         self._session = session
         self.fails = False
+        self.takes_s = 0.0
         self.runtime, self.precision = session.runtime, session.precision
         self.inputs, self.outputs = session.inputs, session.outputs
 
     def run(self, feeds):
         if self.fails:
-            raise RuntimeError("the driver has gone")
+            raise self.fails() if callable(self.fails) else RuntimeError("the driver has gone")
+        time.sleep(self.takes_s)
         return self._session.run(feeds)
 
     def close(self) -> None:
@@ -66,20 +70,27 @@ class Broken:
 class Show:
     """A player on a thread, and the stage's ends of its links."""
 
-    def __init__(self, folder, fps=60.0) -> None:
+    def __init__(self, folder, fps=60.0, size=None) -> None:
         self.bundle = load_bundle(folder)
         self.sound = Sound()
         names = ("encoder", "recurrent", "generator", "mapping")
         self.sessions = {name: Broken(open_graph(self.bundle, name, "onnxruntime", threads=1)) for name in names}
         image = self.bundle.manifest.image
-        self.links = Links.create(image.height, image.width)
+        self.links = Links.create(*(size or (image.height, image.width)))
         self.engine_links = Links.attach(self.links.names)
         self.player = Player(self.bundle, self.sessions, self.sound, self.engine_links, fps, ("hello",))
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self.player.run, args=(self._stop,), name="player")
+        self._thread = threading.Thread(target=self._run, name="player")
+        self.ended = None
         self._status = {}
         self._index = 0
         self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.player.run(self._stop)
+        except CymaticError as error:
+            self.ended = error
 
     def close(self) -> None:
         self._stop.set()
@@ -218,5 +229,71 @@ def test_the_rate_is_chosen_and_told(tiny_bundle):
         show.links.preset.put(SEED)
         wait_until(lambda: show.status.get("fps") in (30.0, 60.0), what="the choice of a rate")
         wait_until(lambda: any("frames/s" in line for _, line in show.status["events"]), what="the line about it")
+    finally:
+        show.close()
+
+
+def test_when_nothing_but_failures_comes_the_engine_gives_up_for_another_to_begin(show, monkeypatch):
+    monkeypatch.setattr(player, "FAILING_S", 0.3)
+    show.links.preset.put(SEED)
+    show.frame()
+    show.sessions["generator"].fails = True
+    wait_until(lambda: show.ended is not None, what="the player's end")
+    assert isinstance(show.ended, CymaticError)
+    assert "no picture could be made" in str(show.ended)
+    assert "the driver has gone" in str(show.ended)
+
+
+def test_memory_that_has_run_out_is_told_once(show):
+    show.links.preset.put(SEED)
+    show.frame()
+    texts = (f"Unable to allocate {n} KiB" for n in range(10**6))
+    show.sessions["generator"].fails = lambda: MemoryError(next(texts))
+    wait_until(lambda: show.status.get("errors", 0) > 5, what="failing frames")
+    show.sessions["generator"].fails = False
+    show.frame()
+    wait_until(lambda: show.status["error"] is None, what="the error to be over")
+    assert [line for _, line in show.status["events"] if "memory" in line] == [
+        "a frame failed, the last picture stays: memory has run out"
+    ]
+
+
+def test_a_source_in_trouble_is_told_and_so_is_its_end(show):
+    show.links.preset.put(SEED)
+    show.frame()
+    show.sound.state, show.sound.error = SourceState.LOST, "the microphone 'noise' is gone"
+    wait_until(lambda: show.status["error"] == "the microphone 'noise' is gone", what="the error in the status")
+    show.sound.state, show.sound.error = SourceState.RUNNING, None
+    wait_until(lambda: show.status["error"] is None, what="the error to be over")
+    lines = [line for _, line in show.status["events"]]
+    assert lines == ["hello", "the microphone 'noise' is gone", "noise is heard again"]
+
+
+def test_a_bundle_that_steps_in_for_another_paints_in_the_size_of_the_show(tiny_bundle):
+    show = Show(tiny_bundle, size=(50, 40))
+    try:
+        show.links.preset.put(SEED)
+        picture = show.frame(later=3).rgba
+        assert picture.shape == (50, 40, 4)
+        assert (picture[..., 3] == 255).all()
+        assert picture[..., :3].std() > 1
+    finally:
+        show.close()
+
+
+def test_the_rate_gives_way_to_slow_frames_and_comes_back(tiny_bundle, monkeypatch):
+    """By the real clock, with the governor's times made short."""
+    monkeypatch.setattr(governor, "WINDOW_S", 0.5)
+    monkeypatch.setattr(governor, "PATIENCE_S", (1.0, 4.0))
+    show = Show(tiny_bundle, fps=None)
+    try:
+        show.sessions["generator"].takes_s = 0.045
+        show.links.preset.put(SEED)
+        wait_until(lambda: show.status.get("fps") in (15.0, 20.0), what="a lower rate")
+        assert f"{show.status['fps']:g} of 60 frames/s" in show.status["quality"]
+        lower = show.status["fps"]
+        show.sessions["generator"].takes_s = 0.0
+        wait_until(lambda: show.status["fps"] > lower, what="a higher rate")
+        assert any("frames/s again" in line for _, line in show.status["events"])
     finally:
         show.close()

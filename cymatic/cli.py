@@ -24,6 +24,7 @@ COMMANDS = {
     "import": "make a bundle of a StyleGAN2 or StyleGAN3 checkpoint",
     "adapt": "train the encoders of an imported bundle on a folder of sounds",
     "doctor": "say what is here, what is missing and how to install it",
+    "latency": "measure how long a sound takes to be seen",
     "soak": "play for hours, let everything go wrong, and give a verdict",
     "world": "look at the synthetic landscape world",
 }

@@ -59,7 +59,8 @@ class VirtualMicrophone:
         (folder / ".asoundrc").write_text(
             f'pcm.{NAME} {{ type pulse\n  device "{NAME}.monitor"\n'
             '  hint { show on description "Virtual microphone" } }\n'
-            f'pcm.!default {{ type pulse\n  device "{NAME}.monitor" }}\n'
+            f'pcm.!default {{ type asym\n  capture.pcm {{ type pulse\n    device "{NAME}.monitor" }}\n'
+            f'  playback.pcm {{ type pulse\n    device "{NAME}" }} }}\n'
         )
         (folder / "pulse.pa").write_text(
             "load-module module-native-protocol-unix\nload-module module-cli-protocol-unix\n"

@@ -40,13 +40,13 @@ def _beats(rate: int, rng: np.random.Generator) -> NDArray[np.float32]:
     hat = 0.3 * np.exp(-since / 0.02) * _noise(BEATS_S, rate, rng)
     note = np.array([55.0, 55.0, 65.4, 49.0])[(beat // 4).astype(int) % 4]
     bass = 0.2 * np.sign(np.sin(2 * np.pi * note * times))
-    return (0.4 * (kick + hat + bass)).astype(np.float32)
+    return np.asarray(0.4 * (kick + hat + bass), np.float32)
 
 
 def _swell(rate: int, rng: np.random.Generator) -> NDArray[np.float32]:
     times = np.arange(round(SWELL_S * rate)) / rate
     rise = 10 ** (-2.0 * np.abs(1.0 - 2.0 * times / SWELL_S))
-    return (0.3 * rise * _noise(SWELL_S, rate, rng)).astype(np.float32)
+    return np.asarray(0.3 * rise * _noise(SWELL_S, rate, rng), np.float32)
 
 
 def _sweep(rate: int) -> NDArray[np.float32]:
@@ -54,4 +54,4 @@ def _sweep(rate: int) -> NDArray[np.float32]:
     times = np.arange(round(SWEEP_S * rate)) / rate
     octaves = np.log2(8000.0 / 40.0)
     phase = 40.0 * SWEEP_S / (octaves * np.log(2)) * (2 ** (octaves * times / SWEEP_S) - 1.0)
-    return (0.3 * np.sin(2 * np.pi * phase)).astype(np.float32)
+    return np.asarray(0.3 * np.sin(2 * np.pi * phase), np.float32)

@@ -95,8 +95,8 @@ class Watch:
         self._means: list[float] = []
         self._spreads: list[float] = []
 
-    def take(self, frame: Frame) -> None:
-        """A picture that the stage has taken to show it."""
+    def take(self, frame: Frame, shown: NDArray[np.uint8]) -> None:
+        """A picture that the stage has taken, and what the audience sees of it."""
         taken_at = time.perf_counter()
         points = points_of(frame.rgba)
         change = 0.0 if self._points is None else float(np.abs(points - self._points).mean())
@@ -105,7 +105,7 @@ class Watch:
             self._complain("torn", frame.index, points)
         if last is not None and (frame.index <= last.index or frame.published_at < last.published_at):
             self._complain("backwards", frame.index, points)
-        self._look(frame.index, points)
+        self._look(frame.index, points if shown is frame.rgba else points_of(shown))
         self._last, self._points = frame, points
         times = (frame.captured_at, frame.started_at, frame.written_at, frame.published_at, taken_at)
         self._frames.append([frame.index, *times, change, *frame.stats])
@@ -177,7 +177,8 @@ class WatchedStage(Stage):
     def newest_frame(self) -> Frame | None:
         frame = super().newest_frame()
         if frame is not None:
-            self._watch.take(frame)
+            shown = self.present()
+            self._watch.take(frame, frame.rgba if shown is None else shown)
         return frame
 
     def tick(self) -> None:

@@ -1,0 +1,209 @@
+"""Clicks into the microphone against changes of the picture: how long sound takes to be seen, and where the time goes.
+
+While it is measured the picture answers to onsets alone: no flow, no wandering, no answer to *what* is heard, and no
+flash limiter, which would hold back a picture that flashes with every click. At rest it then stands still to the last
+grey level, and the first picture that differs shows the click. All else is the show as it is: the same microphone,
+networks, slot and window.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cymatic.trial.show import Show
+from cymatic.trial.traffic import Traffic
+from cymatic.trial.watched import FRAME, Row, points_of
+from engine.audio.devices import portaudio
+from engine.errors import AudioError, CymaticError
+from engine.slot import STAGES
+
+CONTROLS = {
+    "speed": 0.0, "noise": 0.0, "gain/coarse": 0.0, "gain/mid": 0.0, "gain/fine": 0.0, "reactivity": 1.0,
+    "smoothing": 0.0, "sound/weight": 1.0, "text/weight": 0.0, "sound/gate": -45.0, "flash/limit": False,
+}  # fmt: skip
+REST_S = 1.0
+"""Until the picture stands still after the controls were moved."""
+BETWEEN_S = (0.6, 0.75)
+"""From one click to the next, drawn anew each time: a click may fall anywhere between two pictures."""
+WAIT_S = 0.6
+"""What is not seen by then is not seen."""
+POLL_S = 0.001
+CHANGED = 0.1
+"""Mean of absolute differences in grey levels; at rest it is 0."""
+MOST_LOST = 0.2
+ADDED_MS = 200.0
+"""What `--check` lets the picture wait."""
+BUDGET = ("capture", "wait", *STAGES, "other", "copy", "present")
+"""capture  from the click to its block of sound in the engine: sound server, driver, block
+wait     until the engine begins a picture
+other    fields, controls, limiter: the rest of the engine's work on the picture
+copy     into the slot
+present  stage, window, and its pixels on the display
+and between them the stages of `engine.slot.STAGES`."""
+
+
+@dataclass(frozen=True)
+class Click:
+    """One click and when the display was seen to change, if somebody looked; perf_counter times."""
+
+    at: float
+    seen_at: float | None
+    added_ms: float = 0.0
+
+
+class Speaker:
+    """Clicks from a loudspeaker of this machine. `AudioError` when there is none. One thread and the driver's."""
+
+    def __init__(self, device: str | None = None) -> None:
+        sd = portaudio()
+        self._wanted, self._played = threading.Event(), threading.Event()
+        self._left_at = 0.0
+        try:
+            self._stream = sd.OutputStream(
+                device=device, channels=1, dtype="float32", latency="low", callback=self._fill
+            )
+            self._stream.start()
+        except (sd.PortAudioError, ValueError) as error:
+            raise AudioError(f"no loudspeaker to click with: {' '.join(str(error).split())}") from error
+        length = round(0.010 * self._stream.samplerate)
+        self._sound = np.random.default_rng(0).uniform(-0.7, 0.7, length).astype(np.float32)
+
+    def click(self) -> float:
+        """Plays a click; the perf_counter time at which it leaves the machine, by the word of its driver."""
+        self._played.clear()
+        self._wanted.set()
+        if not self._played.wait(2.0):
+            raise AudioError("the loudspeaker takes no sound: is its server running?")
+        return self._left_at
+
+    def stop(self) -> None:
+        """Lets go of the loudspeaker."""
+        self._stream.abort(ignore_errors=True)
+        self._stream.close(ignore_errors=True)
+
+    def _fill(self, out: NDArray[np.float32], frames: int, when: Any, status: object) -> None:
+        out.fill(0.0)
+        if self._wanted.is_set():
+            self._wanted.clear()
+            length = min(frames, len(self._sound))
+            out[:length, 0] = self._sound[:length]
+            self._left_at = time.perf_counter() + max(0.0, when.outputBufferDacTime - when.currentTime)
+            self._played.set()
+
+
+class Clicks:
+    """A run of clicks. `click` plays one and returns its time; `pixels` is the memory of the display, where it can be
+    read, else the window's own word counts. One thread."""
+
+    def __init__(
+        self, show: Show, traffic: Traffic, click: Callable[[], float], pixels: NDArray[np.uint8] | None
+    ) -> None:
+        self._show, self._traffic, self._click, self._pixels = show, traffic, click, pixels
+        self._random = random.Random(0)
+        self.clicks: list[Click] = []
+        self.rows: list[Row] = []
+
+    def run(self, seconds: float, added_ms: float = 0.0) -> None:
+        """Clicks for so many seconds, while the engine lets the picture wait `added_ms` longer."""
+        for name, value in {**CONTROLS, "latency/offset": added_ms}.items():
+            self._traffic.send(name, value)
+        self._wait(time.perf_counter() + REST_S)
+        ends_at = time.perf_counter() + seconds
+        while time.perf_counter() < ends_at:
+            self._one(added_ms)
+        self._wait(time.perf_counter() + WAIT_S)
+
+    def _one(self, added_ms: float) -> None:
+        next_at = time.perf_counter() + self._random.uniform(*BETWEEN_S)
+        before = None if self._pixels is None else points_of(self._pixels)
+        at, seen_at = self._click(), None
+        while before is not None and seen_at is None and time.perf_counter() < at + WAIT_S:
+            assert self._pixels is not None
+            if np.abs(points_of(self._pixels) - before).mean() > CHANGED:
+                seen_at = time.perf_counter()
+            time.sleep(POLL_S)
+        self.clicks.append(Click(at, seen_at, added_ms))
+        self._wait(next_at)
+
+    def _wait(self, until: float) -> None:
+        while time.perf_counter() < until:
+            self.rows += self._show.rows()
+            if self._show.exit_code is not None:
+                raise CymaticError(f"the show ended: {self._show.last_words()}")
+            time.sleep(0.01)
+
+
+def budgets(clicks: Sequence[Click], rows: Sequence[Row]) -> list[dict[str, float]]:
+    """For every click that was seen: `total` and its parts, `BUDGET`, in milliseconds, and what was `added`.
+
+    `CymaticError` when too many clicks were not seen.
+    """
+    frames = np.array([frame for row in rows for frame in row["frames"]]).reshape(-1, len(FRAME) + len(STAGES))
+    swaps = np.array([swap for row in rows for swap in row["swaps"]]).reshape(-1, 2)
+    until = [min(click.at + WAIT_S, after.at) for click, after in pairwise([*clicks, Click(np.inf, None)])]
+    found = []
+    for click, end in zip(clicks, until, strict=True):
+        if (budget := _budget(click, end, frames, swaps)) is not None:
+            found.append(budget)
+    if len(found) < (1.0 - MOST_LOST) * len(clicks) or not clicks:
+        raise CymaticError(
+            f"{len(found)} of {len(clicks)} clicks were seen in the picture: does the microphone hear the loudspeaker "
+            "loudly enough (over -45 dBFS), and is the room quiet?"
+        )
+    return found
+
+
+def _budget(
+    click: Click, until: float, frames: NDArray[np.float64], swaps: NDArray[np.float64]
+) -> dict[str, float] | None:
+    index, captured, started, written, published, _, change = frames[:, : len(FRAME)].T
+    candidates = np.flatnonzero((started > click.at) & (started < until) & (change > CHANGED))
+    if not len(candidates):
+        return None
+    first = candidates[0]
+    seen_at = click.seen_at
+    if seen_at is None:
+        shown = swaps[(swaps[:, 1] >= index[first]) & (swaps[:, 0] > published[first])]
+        if not len(shown):
+            return None
+        seen_at = shown[0, 0]
+    stages = np.nan_to_num(frames[first, len(FRAME) :])
+    parts = {
+        "capture": captured[first] - click.at,
+        "wait": started[first] - captured[first],
+        **dict(zip(STAGES, stages / 1000.0, strict=True)),
+        "other": written[first] - started[first] - stages.sum() / 1000.0,
+        "copy": published[first] - written[first],
+        "present": seen_at - published[first],
+    }
+    told = {name: 1000.0 * float(value) for name, value in parts.items()}
+    return {"added": click.added_ms, "total": 1000.0 * (seen_at - click.at), **told}
+
+
+def found_more(found: Sequence[dict[str, float]]) -> float:
+    """How many milliseconds longer clicks with an added wait took: between the lower quartiles, which a machine that
+    is busy with something else moves least. `CymaticError` when there were none of one kind."""
+    totals = [[budget["total"] for budget in found if bool(budget["added"]) is added] for added in (False, True)]
+    if not all(totals):
+        raise CymaticError("there were too few clicks to compare: give it more seconds")
+    plain, waited = (float(np.percentile(values, 25)) for values in totals)
+    return waited - plain
+
+
+def summary(found: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """p50, p95 and greatest of `total` and each part, milliseconds."""
+    told = {}
+    for name in ("total", *BUDGET):
+        values = [budget[name] for budget in found]
+        p50, p95, most = np.percentile(values, (50, 95, 100))
+        told[name] = {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "max": round(float(most), 2)}
+    return told

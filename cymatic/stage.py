@@ -413,8 +413,10 @@ class Stage:
             {
                 "fps": round(self.fps, 1),
                 "late": self.late_frames,
+                "quality": str(status.get("quality") or ""),
                 "audio/rms": float(status.get("rms_db", -120.0)),
                 "audio/clip": bool(status.get("clip", False)),
+                "audio/state": str(status.get("audio", {}).get("state", "")),
                 **self._tempo.brief(now),
                 "record/seconds": round(recording.get("seconds", 0.0), 1),
                 "record/dropped": int(recording.get("dropped", 0)),

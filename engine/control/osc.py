@@ -68,8 +68,10 @@ METHODS = {
 STATUS_KEYS = {
     "fps": "pictures a second",
     "late": "pictures that came late so far",
+    "quality": 'why there are fewer pictures a second than there should be, "" when there are not',
     "audio/rms": "loudness of the last 20 ms, dBFS",
     "audio/clip": "1 while the sound is at full scale",
+    "audio/state": "running, or what is wrong: moved, silent, stalled, lost",
     "beat": "1 to 4 in the bar; 0 without a beat",
     "bpm": "tempo; 0 without one",
     "clock": 'whose beat counts: Link, MIDI clock, tap or heard; "" without one',

@@ -1,4 +1,4 @@
-"""What the output draws with: the two shaders, in the dialect of the context, and the quad that they paint.
+"""What the output draws with: the shaders, in the dialect of the context, and the quad that they paint.
 
 The GLSL is written once, in version 1.20. Textures have the first row of the image at v = 0; the same goes for what is
 drawn into a frame buffer, where `upright` is −1.
@@ -60,18 +60,27 @@ varying vec2 uv;
 uniform sampler2D image;
 uniform vec2 size;
 uniform float level;
+%s
+void main() { gl_FragColor = vec4(sampled(image, size, uv) * level, 1.0); }
+"""
+"""Puts a picture on the display: scaled, faded."""
+
+FINISH = """
+varying vec2 uv;
+uniform sampler2D image;
+uniform vec2 size;
+uniform float level;
 uniform float vignette;
-uniform float dither;
 %s
 void main() {
     vec2 p = 2.0 * uv - 1.0;
     float shade = 1.0 - vignette * smoothstep(0.3, 1.7, dot(p, p));
     // Interleaved gradient noise (Jimenez 2014) of one step hides the bands of a slow fade; it never lifts black.
     float grain = fract(52.9829189 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715)))) - 0.5;
-    gl_FragColor = vec4(sampled(image, size, uv) * (level * shade) + dither * grain, 1.0);
+    gl_FragColor = vec4(sampled(image, size, uv) * (level * shade) + grain / 255.0, 1.0);
 }
 """
-"""Puts a picture on the display: scaled, with the vignette, faded."""
+"""The same for a picture that was changed on its way: with the vignette, and without bands."""
 
 LOOK = """
 varying vec2 uv;
@@ -134,8 +143,10 @@ def build(fragment: str, *, bicubic: bool, driver: str) -> QOpenGLShaderProgram 
 def _dialect(context: QOpenGLContext, source: str, *, fragment: bool) -> str:
     """The GLSL 1.20 source in the dialect of the context: 1.00 for OpenGL ES, 1.50 for a core profile."""
     if context.isOpenGLES():
-        highp = "#ifdef GL_FRAGMENT_PRECISION_HIGH\nprecision highp float;\n#else\nprecision mediump float;\n#endif\n"
-        return "#version 100\n" + (highp if fragment else "") + source
+        # Samplers too: where they are coarse, drivers make what is computed for them coarse, and texels blur.
+        best = "#ifdef GL_FRAGMENT_PRECISION_HIGH\n#define BEST highp\n#else\n#define BEST mediump\n#endif\n"
+        best += "precision BEST float;\nprecision BEST int;\nprecision BEST sampler2D;\n"
+        return "#version 100\n" + (best if fragment else "") + source
     if context.format().profile() == context.format().OpenGLContextProfile.CoreProfile:
         renamed = source.replace("texture2D(", "texture(").replace("gl_FragColor", "colour")
         renamed = renamed.replace("attribute ", "in ").replace("varying ", "in " if fragment else "out ")

@@ -30,7 +30,7 @@ from PySide6.QtOpenGL import QOpenGLFramebufferObject, QOpenGLShaderProgram, QOp
 
 from engine.look import NEUTRAL, Look
 from gui.look import LookPass
-from gui.shaders import SHOW, Quad, build
+from gui.shaders import FINISH, SHOW, Quad, build
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         self._picture: Picture | None = None
         self._uploaded: NDArray[np.uint8] | None = None
         self._texture: QOpenGLTexture | None = None
-        self._program: QOpenGLShaderProgram | None = None
+        self._programs: dict[str, QOpenGLShaderProgram] = {}
         self._quad: Quad | None = None
         self._look: LookPass | None = None
         self._gl: Any = None
@@ -135,13 +135,15 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         self._gl = self.context().functions()
         self.renderer = str(self._gl.glGetString(_GL_RENDERER))
         bicubic = not any(name in self.renderer.lower() for name in _SOFTWARE_DRIVERS)
-        self._program = build(SHOW, bicubic=bicubic, driver=self.renderer)
-        if self._program is None and bicubic:
-            bicubic = False
-            self._program = build(SHOW, bicubic=False, driver=self.renderer)
-        if self._program is None:
-            log.error("the driver %s compiles no shader: the output stays black", self.renderer)
-            return
+        for name, fragment in {"show": SHOW, "finish": FINISH}.items():
+            program = build(fragment, bicubic=bicubic, driver=self.renderer)
+            if program is None and bicubic:
+                bicubic = False
+                program = build(fragment, bicubic=False, driver=self.renderer)
+            if program is None:
+                log.error("the driver %s compiles no shader: the output stays black", self.renderer)
+                return
+            self._programs[name] = program
         log.info("output surface: OpenGL %s, %s", self.renderer, "bicubic" if bicubic else "bilinear")
         self._quad = Quad()
         self._look = LookPass(self._gl, self._quad, bicubic=bicubic, driver=self.renderer)
@@ -152,7 +154,7 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         across, down = round(self.width() * ratio), round(self.height() * ratio)
         gl.glClearColor(0.0, 0.0, 0.0, 1.0)
         gl.glClear(_GL_COLOR_BUFFER_BIT)
-        if picture is None or self._program is None or self._quad is None or self._look is None:
+        if picture is None or self._quad is None or self._look is None:
             return
         if picture.level > 0.0:
             height, width = picture.rgba.shape[:2]
@@ -162,7 +164,7 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
                 QOpenGLFramebufferObject.bindDefault()
             x, y, w, h = placement((width, height), (across, down), picture.sizing)
             gl.glViewport(x, down - y - h, w, h)
-            self._show(self._program, self._quad, texture, picture)
+            self._show(self._quad, texture, picture)
         if picture.bar is not None:
             x, y, w, h = (part * room for part, room in zip(picture.bar, (across, down) * 2, strict=True))
             gl.glEnable(_GL_SCISSOR_TEST)
@@ -171,18 +173,14 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
             gl.glClear(_GL_COLOR_BUFFER_BIT)
             gl.glDisable(_GL_SCISSOR_TEST)
 
-    def _show(self, program: QOpenGLShaderProgram, quad: Quad, texture: int, picture: Picture) -> None:
+    def _show(self, quad: Quad, texture: int, picture: Picture) -> None:
         height, width = picture.rgba.shape[:2]
         untouched = picture.look.neutral and picture.level == 1.0
+        program = self._programs["show" if untouched else "finish"]
         program.bind()
         self._gl.glBindTexture(_GL_TEXTURE_2D, texture)
         program.setUniformValue1i(program.uniformLocation("image"), 0)
-        for name, value in {
-            "upright": 1.0,
-            "level": picture.level,
-            "vignette": picture.look.vignette,
-            "dither": 0.0 if untouched else 1.0 / 255.0,
-        }.items():
+        for name, value in {"upright": 1.0, "level": picture.level, "vignette": picture.look.vignette}.items():
             program.setUniformValue1f(program.uniformLocation(name), value)
         program.setUniformValue(program.uniformLocation("size"), float(width), float(height))
         quad.draw(self._gl, program)
@@ -219,9 +217,10 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
                 self._look.release()
             if self._quad is not None:
                 self._quad.release()
-            if self._program is not None:
-                self._program.removeAllShaders()
-            self._texture = self._program = self._quad = self._look = self._gl = None
+            for program in self._programs.values():
+                program.removeAllShaders()
+            self._programs = {}
+            self._texture = self._quad = self._look = self._gl = None
             self.doneCurrent()
         self.destroy()
 

@@ -4,7 +4,8 @@
 
 A case: {"at": s, "picture": name, ...} with what else `Picture` takes; `look` as a dictionary. "at" is what the clock
 says while it is drawn, so that trails and flashes do not depend on the machine. "window": [width, height] from here on.
-"bicubic": true in the first case takes the software driver for a graphics card.
+In the first case, "bicubic": true takes the software driver for a graphics card, and "opengl" asks for the dialect
+"es" or "core".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import QEventLoop, Qt, QTimer
-from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtGui import QGuiApplication, QImage, QSurfaceFormat
 
 import gui.surface
 from engine.look import Look
@@ -39,6 +40,14 @@ def main() -> int:
     gui.surface.time = clock
     if cases[0].pop("bicubic", False):
         gui.surface._SOFTWARE_DRIVERS = ()
+    wanted = QSurfaceFormat()
+    if dialect := cases[0].pop("opengl", ""):
+        wanted.setVersion(*{"es": (2, 0), "core": (3, 3)}[dialect])
+        wanted.setProfile(QSurfaceFormat.OpenGLContextProfile.CoreProfile)
+        wanted.setRenderableType(
+            QSurfaceFormat.RenderableType.OpenGLES if dialect == "es" else QSurfaceFormat.RenderableType.OpenGL
+        )
+    QSurfaceFormat.setDefaultFormat(wanted)
     app = QGuiApplication([])
     surface = GlSurface()
     surface.setFlag(Qt.WindowType.FramelessWindowHint)
@@ -48,6 +57,7 @@ def main() -> int:
             surface.setGeometry(0, 0, *window)
             surface.show()
             settle(surface)
+            assert surface.context().isOpenGLES() == (dialect == "es")
         clock.now = case.pop("at")
         look = Look(**case.pop("look", {}))
         loop = QEventLoop()

@@ -74,10 +74,11 @@ def shows(at: float, picture: str, **more: Any) -> dict[str, Any]:
     return {"at": at, "picture": picture, "sizing": "1:1", "limit": False} | more
 
 
+@pytest.mark.parametrize("opengl", ["", "core", "es"], ids=["any", "core", "es"])
 @pytest.mark.parametrize("bicubic", [False, True], ids=["bilinear", "bicubic"])
-def test_a_neutral_look_changes_no_bit_before_and_after_another(draw, noise, bicubic):
+def test_a_neutral_look_changes_no_bit_before_and_after_another(draw, noise, bicubic, opengl):
     cases = [
-        shows(0.0, "noise", bicubic=bicubic),
+        shows(0.0, "noise", bicubic=bicubic, opengl=opengl),
         shows(0.1, "noise", look={"hue": 90.0, "trails": 0.5, "contrast": 1.5}),
         shows(0.2, "noise"),  # still drawn by way of the look's own buffers
         shows(9.0, "noise"),
@@ -88,8 +89,10 @@ def test_a_neutral_look_changes_no_bit_before_and_after_another(draw, noise, bic
         assert (shot == noise[..., :3]).all()
 
 
-def test_colours_and_mirrors_are_what_numpy_says(draw, noise):
-    shots, _ = draw([shows(i, "noise", look=look) for i, look in enumerate(LOOKS.values())], {"noise": noise})
+@pytest.mark.parametrize("opengl", ["", "core", "es"], ids=["any", "core", "es"])
+def test_colours_and_mirrors_are_what_numpy_says(draw, noise, opengl):
+    cases = [shows(i, "noise", look=look) for i, look in enumerate(LOOKS.values())]
+    shots, _ = draw([cases[0] | {"opengl": opengl}, *cases[1:]], {"noise": noise})
     for (name, look), shot in zip(LOOKS.items(), shots, strict=True):
         wanted = looked_at(noise, Look(**look), (HEIGHT, WIDTH)).astype(int)
         assert np.abs(wanted - noise[..., :3]).mean() > 10, name

@@ -7,7 +7,7 @@ every value is freed after its last use, as in a network written by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,13 +103,18 @@ class TorchSession:
             self._results = self._compute(self._given)
 
     def _compute(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        values: dict[str, Any] = {**self._constants, **inputs}
-        for step in self._steps:
-            found = step.operator([values[name] if name else None for name in step.inputs], step.attributes)
-            values.update(zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=True))
-            for name in step.last_use_of:
-                del values[name]
-        return {name: values[name].contiguous() for name in self.outputs}
+        return _run(self._steps, self._constants, inputs, self.outputs)
+
+
+def open_function(path: Path, device: torch.device) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
+    """A graph as a function of tensors on `device` that gradients pass through: for what learns to steer it.
+
+    A gradient passes bytes as if they had never been rounded: an output of bytes is then one of floats, 0..255.
+    """
+    model = onnx.load(path)
+    steps, constants = _compile(model, device)
+    outputs = [output.name for output in model.graph.output]
+    return lambda inputs: _run(steps, constants, inputs, outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,18 @@ class _Step:
     outputs: tuple[str, ...]
     attributes: Attributes
     last_use_of: tuple[str, ...]
+
+
+def _run(
+    steps: list[_Step], constants: Mapping[str, Tensor], inputs: Mapping[str, Tensor], outputs: Iterable[str]
+) -> dict[str, Tensor]:
+    values: dict[str, Any] = {**constants, **inputs}
+    for step in steps:
+        found = step.operator([values[name] if name else None for name in step.inputs], step.attributes)
+        values.update(zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=True))
+        for name in step.last_use_of:
+            del values[name]
+    return {name: values[name].contiguous() for name in outputs}
 
 
 @torch.no_grad()
@@ -354,7 +371,8 @@ def _clip(v: list[Any], a: Attributes) -> Any:
 def _cast(v: list[Any], a: Attributes) -> Any:
     if a["to"] not in _DTYPES:
         raise BundleError(f"element type {a['to']} is not told to torch")
-    return v[0].to(_DTYPES[a["to"]])
+    dtype = _DTYPES[a["to"]]
+    return v[0] if v[0].requires_grad and not dtype.is_floating_point else v[0].to(dtype)
 
 
 def _plain(function: Any) -> Operator:

@@ -42,9 +42,12 @@ class Direction:
 
 
 @torch.no_grad()
-def find_directions(foreign: Foreign, progress: Callable[[], None] = lambda: None) -> dict[str, list[Direction]]:
-    """The `KEPT` most visible directions of each group, the most visible first. `progress` is called for each picture.
+def find_directions(
+    foreign: Foreign, paint: Callable[[Tensor], Tensor], progress: Callable[[], None] = lambda: None
+) -> dict[str, list[Direction]]:
+    """The `KEPT` most visible directions of each group, the most visible first.
 
+    `paint(w_plus [1, L, D])` gives a picture in grey levels, of any shape; `progress` is called for each.
     Deterministic: the latents that are looked at come from fixed seeds.
     """
     groups = latent_groups(foreign.layers)
@@ -53,11 +56,11 @@ def find_directions(foreign: Foreign, progress: Callable[[], None] = lambda: Non
     width = float((w - foreign.w_avg).square().sum(1).mean().sqrt())
     places = [at[None, None].repeat(1, foreign.layers, 1) for at in w[:PLACES]]
 
-    def paint(w_plus: Tensor) -> Tensor:
+    def look(w_plus: Tensor) -> Tensor:
         progress()
-        return (127.5 * foreign.synthesis(w_plus)).clamp(-128, 127)
+        return paint(w_plus)
 
-    pictures = [paint(place) for place in places]
+    pictures = [look(place) for place in places]
     apart = float((pictures[0] - pictures[1]).abs().mean())
     styles = foreign.synthesis.styles()
     found = {}
@@ -69,7 +72,7 @@ def find_directions(foreign: Foreign, progress: Callable[[], None] = lambda: Non
                 ahead, behind = place.clone(), place.clone()
                 ahead[:, start:stop] += STEP * width * step
                 behind[:, start:stop] -= STEP * width * step
-                change += float((paint(ahead) - paint(behind)).abs().mean()) / (2 * PLACES)
+                change += float((look(ahead) - look(behind)).abs().mean()) / (2 * PLACES)
             amplitude = width * min(STEP * REACH * apart / max(change, 1e-6), FARTHEST)
             measured.append(Direction(group, rank, step, change, amplitude))
         found[group] = sorted(measured, key=lambda direction: -direction.change)[:KEPT]

@@ -173,9 +173,13 @@ def test_directions_are_orthonormal_and_measured(folder: Path) -> None:
     with importer.open_checkpoint(folder / "two.pkl") as opened:
         foreign = importer.build(opened, 2)
     painted = []
-    found = find_directions(foreign, lambda: painted.append(1))
+
+    def look(w_plus: torch.Tensor) -> torch.Tensor:
+        return 127.5 * foreign.synthesis(w_plus).clamp(-1, 1)
+
+    found = find_directions(foreign, look, lambda: painted.append(1))
     assert len(painted) == pictures_painted()
-    again = find_directions(foreign)
+    again = find_directions(foreign, look)
     for group, directions in found.items():
         steps = torch.stack([direction.step for direction in directions])
         assert torch.allclose(steps @ steps.t(), torch.eye(KEPT), atol=1e-4)

@@ -127,6 +127,11 @@ def table(found: dict[str, Any]) -> list[str]:
             blends["both"],
             f"words {_figure(blends['words'])}, sound {_figure(blends['sound'])}",
         ),
+        (
+            "  a preset of both at 0.5",
+            blends["at_half"]["both"],
+            f"both among three {_figure(blends['at_half']['both_in_three'])}",
+        ),
     ]
     for name, eye in quality.items():
         if name != "films":

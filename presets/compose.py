@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ def compose(
 ) -> dict[str, Any]:
     """`{"serial", "name", "base", "offset", "maps", "fade_s"}` for the engine, plain JSON values.
 
-    `offset` = Σ weightᵢ·offsetᵢ, `[L][D]`, or None without anchors. `fade_s` None takes the preset's own time.
+    `offset` = Σ pullᵢ·offsetᵢ, `[L][D]`, or None without anchors; `pulls` makes the pulls of the weights. `fade_s` None
+    takes the preset's own time.
     Words embedded by another bundle's text graph are embedded again by `encode`. Raises `PresetError`, one line, if
     the preset does not fit the bundle: another layout, or a sound or image that another bundle's graph has heard or
     seen.
@@ -30,11 +32,12 @@ def compose(
     if isinstance(preset.base, Vector):
         _check_shape(preset, "base.w_plus", as_array(preset.base.w_plus), shape)
     offset: NDArray[np.float32] | None = None
-    for number, anchor in enumerate(preset.anchors):
-        pull = _offset(preset, anchor, bundle, encode)
-        _check_shape(preset, f"anchors.{number}.offset", pull, shape)
-        weighted = np.float32(anchor.weight) * pull
-        offset = weighted if offset is None else offset + weighted
+    strengths = pulls([anchor.weight for anchor in preset.anchors])
+    for number, (anchor, strength) in enumerate(zip(preset.anchors, strengths, strict=True)):
+        whole = _offset(preset, anchor, bundle, encode)
+        _check_shape(preset, f"anchors.{number}.offset", whole, shape)
+        pulled = np.float32(strength) * whole
+        offset = pulled if offset is None else offset + pulled
     return {
         "serial": serial,
         "name": preset.name,
@@ -43,6 +46,21 @@ def compose(
         "maps": [map.model_dump(mode="json") for map in preset.maps],
         "fade_s": preset.fade_s if fade_s is None else fade_s,
     }
+
+
+def pulls(weights: Sequence[float]) -> list[float]:
+    """How hard each anchor pulls: its weight, but of weights that are shares the greatest counts for their sum.
+
+        pullᵢ = weightᵢ · max(1, min(1, Σ|weight|) / max|weight|)
+
+    Half of one scene's offset and half of another's are two scenes that are hardly there, for what stands in a picture
+    fades faster than its offset shortens. So 0.5 and 0.5 pull whole, 0.6 and 0.4 as 1 and 2/3; one anchor alone, or
+    beside one of weight 1, pulls as its weight says.
+    """
+    sizes = [abs(weight) for weight in weights]
+    most = max(sizes, default=0.0)
+    raised = max(1.0, min(1.0, sum(sizes)) / most) if most else 1.0
+    return [weight * raised for weight in weights]
 
 
 def needs_encoder(preset: Preset, bundle: Bundle) -> bool:

@@ -16,7 +16,7 @@ from presets.recipe import anchor
 from presets.schema import Anchor
 from presets.text import Encoded, Session
 
-__all__ = ["SoundEncoder", "sound_anchor", "sound_encoder"]
+__all__ = ["SoundEncoder", "hear", "sound_anchor", "sound_encoder"]
 
 LONGEST_S = 60.0
 """Of a clip, what comes later is not heard."""
@@ -28,12 +28,11 @@ SoundEncoder = Callable[[Path], Encoded]
 
 
 def sound_encoder(session: Session, bundle: Bundle) -> SoundEncoder:
-    """What the bundle's open `encoder` graph hears in a file: the mean over its windows, half a second apart.
+    """What the bundle's open `encoder` graph hears in the first `LONGEST_S` of a file, as `hear` does.
 
-    Silent stretches do not count. The encoder raises `AudioError` for a file that cannot be read and `PresetError` for
-    one in which there is nothing to hear.
+    The encoder raises `AudioError` for a file that cannot be read and `PresetError` for one in which there is nothing
+    to hear.
     """
-    config = bundle.manifest.mel
 
     def encode(path: Path) -> Encoded:
         clip = SoundFile(path)
@@ -43,24 +42,33 @@ def sound_encoder(session: Session, bundle: Bundle) -> SoundEncoder:
             length += len(parts[-1])
             if length >= int(LONGEST_S * rate):
                 break
-        sound = np.concatenate(parts) if parts else np.empty(0, np.float32)
-        step = int(EVERY_S * rate)
-        window = int(config.columns * config.hop_s * rate)
-        first = max(min(window + step, length), step)  # with a whole window before it, where the clip is long enough
-        ends = range(first, max(length, first) + 1, step)
-        ends_s = [end / rate for end in ends if _loud(sound[max(end - step, 0) : end])]
-        if not ends_s:
+        encoded = hear(session, bundle, np.concatenate(parts) if parts else np.empty(0, np.float32), rate)
+        if encoded is None:
             raise PresetError(f"there is nothing to hear in {path}")
-        shape = bundle.manifest.latents.layers, bundle.manifest.latents.dim
-        delta, embedding = np.zeros(shape, np.float32), np.zeros(bundle.manifest.embedding_dim, np.float32)
-        for mel in mel_windows(sound, rate, ends_s, config):
-            outputs = session.run({"mel": mel[None]})
-            delta += outputs["delta"][0]
-            embedding += outputs["embedding"][0]
-        length_of_mean = max(float(np.linalg.norm(embedding)), 1e-12)
-        return Encoded(delta / np.float32(len(ends_s)), embedding / np.float32(length_of_mean), ())
+        return encoded
 
     return encode
+
+
+def hear(session: Session, bundle: Bundle, sound: NDArray[np.float32], sample_rate: int) -> Encoded | None:
+    """What the bundle's open `encoder` graph hears in a sound, mono `[n]`: the mean over its windows, half a second
+    apart. Silent stretches do not count; None where there is nothing else.
+    """
+    config, step = bundle.manifest.mel, int(EVERY_S * sample_rate)
+    window = int(config.columns * config.hop_s * sample_rate)
+    first = max(min(window + step, len(sound)), step)  # with a whole window before it, where the clip is long enough
+    ends = range(first, max(len(sound), first) + 1, step)
+    ends_s = [end / sample_rate for end in ends if _loud(sound[max(end - step, 0) : end])]
+    if not ends_s:
+        return None
+    shape = bundle.manifest.latents.layers, bundle.manifest.latents.dim
+    delta, embedding = np.zeros(shape, np.float32), np.zeros(bundle.manifest.embedding_dim, np.float32)
+    for mel in mel_windows(sound, sample_rate, ends_s, config):
+        outputs = session.run({"mel": mel[None]})
+        delta += outputs["delta"][0]
+        embedding += outputs["embedding"][0]
+    length_of_mean = max(float(np.linalg.norm(embedding)), 1e-12)
+    return Encoded(delta / np.float32(len(ends_s)), embedding / np.float32(length_of_mean), ())
 
 
 def _loud(sound: NDArray[np.float32]) -> bool:

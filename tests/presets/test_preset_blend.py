@@ -81,12 +81,31 @@ def test_in_between_everything_has_its_part(pair, place):
     assert Preset.model_validate_json(mixed.model_dump_json()) == mixed
 
 
-def test_the_offset_that_is_told_goes_in_a_straight_line(pair, place, bundle):
-    offsets = [
-        np.array(compose(blend(*pair, share, "mix", place), bundle, 1)["offset"]) for share in np.linspace(0, 1, 9)
+def test_the_way_from_one_to_the_other_has_no_jump(bundle, sessions, place):
+    """Neither in W+ nor in the picture is a step of a hundred over three times the median one."""
+    pair = [
+        Preset(name=name, base=Seed(seed=seed), anchors=(pull(bundle, fill, name),))
+        for name, seed, fill in (("fire", 3, 1.0), ("sea", 8, -1.5))
     ]
-    steps = np.abs(np.diff(offsets, axis=0)).max(axis=(1, 2))
-    assert steps == pytest.approx(np.full(8, steps[0]), rel=1e-3)
+    told = [compose(blend(*pair, share, "mix", place), bundle, 1) for share in np.linspace(0, 1, 101)]
+    latents, pictures = [], []
+    painter = Painter(bundle, sessions, RATE)
+    painter.controls |= {"sound/weight": 0.0, "speed": 0.0, "flash/limit": 0.0}
+    for at, preset in enumerate(told):
+        painter.go({**preset, "fade_s": 0.0}, float(at))
+        latents.append(painter.move(float(at)))
+        pictures.append(painter.picture()[..., :3].astype(float))
+    for way in (latents, pictures):
+        steps = np.abs(np.diff(way, axis=0)).mean(axis=tuple(range(1, np.ndim(way))))
+        assert np.median(steps) > 0
+        assert steps.max() < 3 * np.median(steps)
+
+
+def test_halfway_both_pull_whole(pair, place, bundle):
+    first, second = (preset.model_copy(update={"anchors": preset.anchors[-1:]}) for preset in pair)
+    first = first.model_copy(update={"anchors": (pull(bundle, 4.0, "night"),)})
+    told = compose(blend(first, second, 0.5, "mix", place), bundle, 1)
+    assert np.array(told["offset"]) == pytest.approx(4.0 - 2.0)
 
 
 def test_a_seeds_place_is_that_of_a_show(bundle, sessions, place):

@@ -13,7 +13,7 @@ from engine.bundle import TextSpec, load_bundle, shipped_bundles
 from engine.bundle import find_bundle as find
 from engine.control.registry import REGISTRY
 from engine.errors import PresetError
-from presets.compose import compose, needs_encoder
+from presets.compose import compose, needs_encoder, pulls
 from presets.recipe import Recipe
 from presets.schema import Anchor, Preset, Seed, Vector, latent
 from presets.shipped import LIBRARY
@@ -136,6 +136,29 @@ def test_the_offset_is_the_weighted_sum():
     np.testing.assert_allclose(told["offset"], np.full((LAYERS, DIM), 2.0 * 1.0 + 0.5 * 10.0))
     assert told["fade_s"] == 0.5
     assert json.loads(json.dumps(told)) == told, "it crosses to the engine as JSON"
+
+
+@pytest.mark.parametrize(
+    ("weights", "pulled"),
+    [
+        ([0.5], [0.5]),  # alone: as it says
+        ([0.5, 0.5], [1.0, 1.0]),
+        ([0.6, -0.4], [1.0, -2 / 3]),
+        ([0.2, 0.2], [0.4, 0.4]),
+        ([1.0, 0.3], [1.0, 0.3]),
+        ([1.1, 0.2], [1.1, 0.2]),
+        ([2.0, 2.0], [2.0, 2.0]),
+        ([0.0, 0.0], [0.0, 0.0]),
+        ([], []),
+    ],
+)
+def test_weights_that_are_shares_pull_as_their_sum(weights: list[float], pulled: list[float]):
+    assert pulls(weights) == pytest.approx(pulled)
+
+
+def test_shares_reach_the_offset():
+    halves = preset(anchor(fill=1.0, weight=0.5), anchor("sound", fill=10.0, weight=0.5, made_by=ENCODER_HASH))
+    np.testing.assert_allclose(compose(halves, bundle(), serial=1)["offset"], np.full((LAYERS, DIM), 11.0))
 
 
 def test_a_base_latent_goes_as_it_is():

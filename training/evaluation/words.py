@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from presets.compose import pulls
+from presets.sound import hear
 from presets.text import TextEncoder
 from training.evaluation import metrics
 from training.evaluation.held_out import SEED, draw_clip
 from training.evaluation.judge import Judges
-from training.evaluation.painting import LOOK_FPS, Easel
+from training.evaluation.painting import LOOK_FPS, Easel, Shown
 from training.evaluation.sounds import pooled
 from training.evaluation.wordings import WORDINGS
 from training.run import seeded
@@ -69,26 +71,45 @@ def _read(easel: Easel, encode: TextEncoder, judges: Judges, text: str, seed: in
 def blend_figures(
     easel: Easel, encode: TextEncoder, judges: Judges, count: int, tick: Callable[[], None]
 ) -> dict[str, Any]:
-    """Words of one scene with the sound of another: is each among the two that the judge sees most of?
+    """Words of one scene with the sound of another: is each among the two, and the three, that the judge sees most of?
 
-    The first `count` of all 72 ordered pairs. Words and sound have their default weights.
+    The first `count` of all 72 ordered pairs. Words and sound have their default weights; `at_half`: a preset of the
+    words and of the clip, both at weight 0.5, over which nothing sounds.
     """
-    rows = []
+    live, still = [], []
     pairs = [(scene, stride) for stride in range(1, len(SCENES)) for scene in range(len(SCENES))]
     for scene, stride in pairs[:count]:
         name, other = SCENES[scene], (scene + stride) % len(SCENES)
         sound = draw_clip(other, BLEND_CLIP + stride, 10 * BLEND_CLIP).sound[: round(BLEND_S * SAMPLE_RATE)]
-        text = WORDINGS[name][stride % len(WORDINGS[name])]
+        words = encode(WORDINGS[name][stride % len(WORDINGS[name])]).delta
         seed = SEEDS + 1000 + 10 * stride + scene
-        shown = easel.paint(sound, seed, fps=LOOK_FPS, offset=encode(text).delta)
-        top = torch.sigmoid(judges.look(shown.looks).scenes).mean(0).topk(2).indices.tolist()
-        rows.append((scene in top, other in top))
+        shown = easel.paint(sound, seed, fps=LOOK_FPS, offset=words)
+        live.append(_ranks(judges, shown, scene, other))
+        heard = hear(easel.sessions["encoder"], easel.bundle, sound, SAMPLE_RATE)
+        parts = (words, np.zeros_like(words) if heard is None else heard.delta)
+        both = sum(np.float32(pull) * part for pull, part in zip(pulls((0.5, 0.5)), parts, strict=True))
+        shown = easel.paint(SILENCE, seed, fps=LOOK_FPS, offset=both, warm_s=SETTLED_S)
+        still.append(_ranks(judges, shown, scene, other))
         tick()
-    words, sounds = np.array(rows).T
     return {
-        "both": metrics.share(words & sounds),
-        "words": metrics.share(words),
-        "sound": metrics.share(sounds),
-        "chance": {"both": round(1 / 36, 4), "each": round(2 / 9, 4)},
+        **_found(live),
+        "at_half": _found(still),
+        "chance": {"both": round(1 / 36, 4), "each": round(2 / 9, 4), "both_in_three": round(1 / 12, 4)},
         "world_itself": judges.about.get("mixture_accuracy"),
+    }
+
+
+def _ranks(judges: Judges, shown: Shown, words: int, sound: int) -> tuple[int, int]:
+    """At which place, from 0, the judge sees the scene of the words and that of the sound."""
+    order = torch.sigmoid(judges.look(shown.looks).scenes).mean(0).argsort(descending=True).tolist()
+    return order.index(words), order.index(sound)
+
+
+def _found(ranks: list[tuple[int, int]]) -> dict[str, Any]:
+    words, sounds = np.array(ranks).T
+    return {
+        "both": metrics.share((words < 2) & (sounds < 2)),
+        "words": metrics.share(words < 2),
+        "sound": metrics.share(sounds < 2),
+        "both_in_three": metrics.share((words < 3) & (sounds < 3)),
     }

@@ -1,0 +1,142 @@
+"""`cymatic latency`: what it measures is the way from a sound to the pixels, and it finds what is added to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from live_process import ROOT
+
+from cymatic.trial.clicks import BUDGET, Click, budgets, found_more, summary
+from cymatic.trial.room import SOUND_PROGRAMS, VirtualDisplay, VirtualMicrophone, missing
+from engine.errors import CymaticError
+from engine.slot import STAGES
+
+
+def run(env: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cymatic", "latency", "--runtime", "onnxruntime", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL
+    )
+
+
+def skip_without_room() -> None:
+    if lacking := missing(*SOUND_PROGRAMS, "Xvfb"):
+        pytest.skip(f"not installed: {', '.join(lacking)}")
+
+
+@pytest.mark.soundserver
+@pytest.mark.display
+def test_a_wait_that_is_added_is_found(tiny_bundle, clean_env, tmp_path):
+    skip_without_room()
+    output = tmp_path / "latency.json"
+    done = run(
+        clean_env, "--virtual", "--check", "--seconds", 8, "--bundle", tiny_bundle, "--fps", 60, "--json", output
+    )
+    assert "Traceback" not in done.stderr
+    told = json.loads(output.read_text())
+    assert told["check"]["found_ms"] == pytest.approx(200.0, abs=30.0)
+    assert done.returncode == 0, done.stderr
+    assert told["seen_by"] == "the pixels of the display"
+    assert "| **click to picture** |" in done.stdout
+    ms = told["ms"]
+    assert set(ms) == {"total", *BUDGET}
+    assert ms["total"]["p50"] > ms["capture"]["p50"] > 0
+    assert ms["generator"]["p50"] > 0
+    assert ms["present"]["p50"] > 0
+
+
+@pytest.mark.soundserver
+@pytest.mark.display
+def test_this_machines_own_devices_are_measured_too(tiny_bundle, clean_env, tmp_path):
+    """By the loudspeaker and the window's swap; the devices of the room stand for a machine's own."""
+    skip_without_room()
+    for name in ("sound", "screen"):
+        (tmp_path / name).mkdir()
+    microphone = VirtualMicrophone(tmp_path / "sound")
+    display = VirtualDisplay(tmp_path / "screen")
+    try:
+        microphone.start()
+        output = tmp_path / "latency.json"
+        kept = {name: value for name, value in clean_env.items() if name.startswith("XDG_")}
+        env = clean_env | microphone.env | display.env | kept | {"XDG_RUNTIME_DIR": microphone.env["XDG_RUNTIME_DIR"]}
+        done = run(env, "--seconds", 3, "--bundle", tiny_bundle, "--fps", 60, "--json", output)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(output.read_text())
+        assert told["seen_by"] == "the window's swap"
+        assert told["seen"] > 0
+        assert told["check"] is None
+    finally:
+        display.stop()
+        microphone.stop()
+
+
+def test_the_room_needs_its_programs(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert missing("pulseaudio", os.path.basename(sys.executable)) == ["pulseaudio", os.path.basename(sys.executable)]
+    with pytest.raises(CymaticError, match="pulseaudio, paplay, parec"):
+        VirtualMicrophone(tmp_path)
+    with pytest.raises(CymaticError, match="Xvfb"):
+        VirtualDisplay(tmp_path)
+
+
+# What a budget is made of
+
+
+def rows(click_at: float, answer: int = 5, swaps: bool = True) -> list[dict]:
+    """Pictures every 20 ms from the click on, of which the `answer`th changes; each is 10 ms in the making."""
+    frames, shown = [], []
+    for index in range(20):
+        started = click_at + 0.020 * index + 0.001
+        times = [started - 0.004, started, started + 0.009, started + 0.010, started + 0.011]
+        stages = [1.0, float("nan"), float("nan"), 0.5, 6.0]
+        frames.append([index, *times, 3.0 if answer <= index < answer + 4 else 0.0, *stages])
+        shown.append([started + 0.015, index])
+    return [{"frames": frames[:10], "swaps": []}, {"frames": frames[10:], "swaps": shown if swaps else []}]
+
+
+def test_the_parts_of_a_budget_add_up():
+    [budget] = budgets([Click(10.0, 10.140)], rows(10.0))
+    assert len(STAGES) == 5
+    expected = {
+        "capture": 97.0, "wait": 4.0, "mel": 1.0, "encoder": 0.0, "recurrent": 0.0, "blend": 0.5, "generator": 6.0,
+        "other": 1.5, "copy": 1.0, "present": 29.0,
+    }  # fmt: skip
+    assert {name: budget[name] for name in BUDGET} == pytest.approx(expected)
+    assert budget["total"] == pytest.approx(140.0) == pytest.approx(sum(budget[name] for name in BUDGET))
+
+
+def test_without_eyes_on_the_display_the_windows_swap_counts():
+    [budget] = budgets([Click(10.0, None)], rows(10.0))
+    assert budget["present"] == pytest.approx(5.0)
+    with pytest.raises(CymaticError, match="0 of 1 clicks"):
+        budgets([Click(10.0, None)], rows(10.0, swaps=False))
+
+
+def test_a_click_that_nothing_answers_is_not_given_the_next_ones_picture():
+    lost, answered = Click(9.9, None), Click(10.0, None)
+    several = [Click(10.0 + second, None) for second in range(1, 5)]
+    found = budgets([lost, answered, *several], [row for click in (answered, *several) for row in rows(click.at)])
+    assert len(found) == 5
+    assert max(budget["total"] for budget in found) == pytest.approx(116.0)
+
+
+def test_too_many_lost_clicks_are_no_figure():
+    with pytest.raises(CymaticError, match=r"1 of 2 clicks were seen.*loudly enough"):
+        budgets([Click(10.0, None), Click(20.0, None)], rows(10.0))
+    with pytest.raises(CymaticError, match="0 of 0"):
+        budgets([], [])
+
+
+def test_what_was_added_is_found_and_nothing_else():
+    budget = dict.fromkeys(BUDGET, 1.0)
+    plain = [{**budget, "added": 0.0, "total": 40.0 + i % 5} for i in range(20)]
+    waited = [{**budget, "added": 200.0, "total": 240.0 + i % 5} for i in range(20)]
+    late = [{**budget, "added": 0.0, "total": 400.0}] * 3
+    assert found_more([*plain, *waited, *late]) == pytest.approx(200.0, abs=1.0)
+    with pytest.raises(CymaticError, match="too few"):
+        found_more(plain)
+    assert summary(plain)["total"] == {"p50": 42.0, "p95": 44.0, "max": 44.0}

@@ -1,0 +1,88 @@
+"""`cymatic soak`, half a minute of it: a real show, real faults, and a verdict."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from live_process import ROOT
+
+from cymatic.trial.room import SOUND_PROGRAMS, missing
+from cymatic.trial.sounds import write_mixed
+from engine.audio.sources import SoundFile
+
+
+def run(env: dict[str, str], *arguments: object, seconds: float = 200.0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cymatic", "soak", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.soundserver
+def test_a_show_comes_back_from_what_is_done_to_it(tiny_bundle, clean_env, tmp_path):
+    if missing(*SOUND_PROGRAMS):
+        pytest.skip(f"not installed: {', '.join(missing(*SOUND_PROGRAMS))}")
+    output = tmp_path / "verdict.json"
+    faults = ["engine-kill", "microphone", "osc-storm"]
+    show = ("--bundle", tiny_bundle, "--fps", 30, "--runtime", "onnxruntime")
+    done = run(clean_env, "--hours", 20 / 3600, "--every", 3, "--faults", ",".join(faults), "--json", output, *show)
+    assert "Traceback" not in done.stderr
+    told = json.loads(output.read_text())
+    assert done.returncode == (0 if told["held"] else 1), done.stderr
+    assert done.stdout == ""
+    assert [fault["fault"] for fault in told["faults"]][:3] == faults
+    assert [fault["fault"] for fault in told["faults"] if fault["back_s"] is None] == []
+    kill, microphone, storm = told["faults"][:3]
+    assert kill["standstill_s"] > microphone["standstill_s"], "the picture goes on without a microphone"
+    assert 0 <= microphone["seen_s"] < 3
+    assert storm["seen_s"] is None
+    assert told["controls_received"] > 2000, "the storm"
+    pictures = told["pictures"]
+    assert pictures["shown"] > 100
+    assert [pictures[what] for what in ("black", "white", "torn", "backwards")] == [0, 0, 0, 0]
+    assert told["outside_faults"]["pictures"] > 0
+    assert told["processes"]["stage"]["mib_per_h"] is None, "too short to tell"
+    assert told["skipped"] == {}
+    assert any("engine" in event["event"] for event in told["show"]["events"])
+    # On a machine that is busy with something else times may be broken, and nothing but times.
+    assert [line for line in told["broken"] if not any(word in line for word in ("late", "after", "stood still"))] == []
+
+
+def test_a_show_that_cannot_begin_is_no_verdict(tiny_bundle, clean_env, tmp_path):
+    """Here without PulseAudio, so that a file is played."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    (tmp_path / "bundle" / "generator.onnx").write_bytes(b"no graph")
+    done = run(clean_env | {"PATH": str(programs)}, "--hours", 0.01, "--bundle", tmp_path / "bundle")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "PulseAudio is not installed" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("cymatic: the show did not begin:")
+    assert "generator.onnx" in done.stderr
+
+
+def test_a_fault_that_is_not_known_is_refused_before_anything_begins(clean_env):
+    done = run(clean_env, "--faults", "flood")
+    assert done.returncode == 2
+    assert "'flood'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_faults_are_listed(capsys):
+    from cymatic.cli import main
+
+    assert main(["soak", "--faults", "?"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0].split()[0] == "engine-kill"
+    assert all(len(line.split()) > 2 for line in listed)
+
+
+def test_the_mixed_sound_is_a_sound_and_the_same_every_time(tmp_path):
+    one, two = write_mixed(tmp_path / "one.wav"), write_mixed(tmp_path / "two.wav")
+    assert one.read_bytes() == two.read_bytes()
+    assert 120 < SoundFile(one).seconds < 300

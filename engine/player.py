@@ -22,6 +22,7 @@ import psutil
 from engine.audio.sources import Source, SourceState
 from engine.audio.tempo import Beat
 from engine.bundle import Bundle
+from engine.control.throttle import Throttle
 from engine.errors import CymaticError
 from engine.fit import Fit
 from engine.links import Links
@@ -32,6 +33,8 @@ from engine.runtime.successors import Successors
 
 STATUS_S = 0.1
 FAILING_S = 5.0
+SOURCE_LINES = (1 / 15.0, 6.0)
+"""Lines a second, and at once, about a source that comes and goes."""
 EVENTS_KEPT = 20
 
 
@@ -70,6 +73,7 @@ class Player:
         self._errors = 0
         self._error: str | None = None
         self._source_state = SourceState.RUNNING
+        self._may_tell = Throttle(*SOURCE_LINES)
         for line in events:
             self._tell(line)
 
@@ -100,8 +104,9 @@ class Player:
 
     def _listen(self) -> None:
         """Tells when the source falls into trouble and when it is out of it."""
-        if self._source.state is not self._source_state:
-            self._source_state = self._source.state
+        state = self._source.state
+        if state is not self._source_state and self._may_tell.passes():
+            self._source_state = state
             self._tell(self._source.error or f"{self._source.name} is heard again")
 
     def _succeed(self) -> None:

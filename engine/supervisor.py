@@ -37,8 +37,8 @@ class Patience:
 
 PLAYING = Patience(3.0, 10.0)
 """An engine that plays beats ten times a second."""
-LOADING = Patience(30.0, 1800.0)
-"""One that loads beats at each step. A step may wait half a minute for a sound system, and compile for much longer."""
+LOADING = Patience(60.0, 1800.0)
+"""One that loads beats at each step. A step may wait for a sound system and for a slow disk, and compile for longer."""
 WORKING = 0.05
 """Share of a processor that counts as work; what a sound driver's thread takes by itself is less."""
 AWAY_S = 0.5

@@ -244,6 +244,10 @@ def test_the_sound_server_hangs_dies_and_is_started_again(heard, frail_pulse, so
         is_back(heard)
         frail_pulse.freeze()
         rests(heard, "stalled")
+        heard.engine.kill()  # and the next one finds no server that answers
+        heard.breaks("killed by signal 9")
+        heard.plays()
+        rests(heard, "lost")
         frail_pulse.kill()
     rests(heard, "lost")
     frail_pulse.start()

@@ -71,6 +71,9 @@ def test_it_plays_and_the_engine_tells_how(open_stage):
     stage = open_stage()
     assert stage.present() is None
     stage.start()
+    doing = set()
+    go_on_until(stage, lambda: doing.add(stage.status.get("doing")) or stage.status["state"] == "playing", "the show")
+    assert "starting" in doing, "an engine that loads says what it is at"
     frame = go_on_until(stage, stage.newest_frame, "the first picture")
     assert frame.rgba.shape == (*stage.image_size, 4)
     assert stage.preset == ""

@@ -269,6 +269,16 @@ def test_a_source_in_trouble_is_told_and_so_is_its_end(show):
     assert lines == ["hello", "the microphone 'noise' is gone", "noise is heard again"]
 
 
+def test_a_source_that_comes_and_goes_does_not_talk_without_end(show):
+    show.links.preset.put(SEED)
+    for _ in range(12):
+        for state in (SourceState.STALLED, SourceState.RUNNING):
+            show.sound.state = state
+            wait_until(lambda state=state: show.status.get("audio", {}).get("state") == state, what="the state")
+    lines = [line for _, line in show.status["events"] if "heard again" in line]
+    assert 2 <= len(lines) < 12
+
+
 def test_a_bundle_that_steps_in_for_another_paints_in_the_size_of_the_show(tiny_bundle):
     show = Show(tiny_bundle, size=(50, 40))
     try:

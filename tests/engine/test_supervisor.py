@@ -199,7 +199,7 @@ def test_an_engine_that_works_has_more_time_but_not_for_ever(start, clock, worke
 
 def test_what_a_sound_driver_takes_by_itself_is_no_work(start, clock, worked):
     watched = start(DEAF)
-    for _ in range(40):
+    for _ in range(80):
         worked[0] += 0.01
         if told := pass_time(watched, clock, 1.0, 1, loading=True):
             break

@@ -1,0 +1,151 @@
+"""Recordings and stills of a stage: the very pictures that were shown, with fade, blackout, freeze and test card."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from conftest import wait_until
+from film_reader import read_film
+from PIL import Image
+
+from cymatic.stage import EngineOptions, Stage
+from engine.bundle import load_bundle
+from engine.present import draw_test_card
+from presets.schema import Preset, Seed
+from presets.store import PresetStore
+
+
+@pytest.fixture
+def films(tmp_path) -> Path:
+    return tmp_path / "films"
+
+
+@pytest.fixture
+def stage(tiny_bundle, noise, tmp_path, films, monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    store = PresetStore([tmp_path])
+    store.save(Preset(name="moving", base=Seed(seed=1), controls={"speed": 4.0, "gain/fine": 2.0}, fade_s=0.0))
+    options = EngineOptions(str(noise), runtime="onnxruntime", fps=30.0, threads=1)
+    lines = []
+    stage = Stage(load_bundle(tiny_bundle), store, options, "moving", osc_port=0, record_to=films, say=lines.append)
+    stage.lines = lines
+    stage.start()
+    wait_until(lambda: (stage.tick(), stage.newest_frame())[1], 60, "the first picture")
+    yield stage
+    stage.stop()
+
+
+def go_on(stage: Stage, condition, what: str, shown: list | None = None) -> None:
+    """Runs the stage as the headless loop does; notes what is shown."""
+
+    def look() -> bool:
+        stage.tick()
+        if stage.newest_frame() is not None and shown is not None:
+            shown.append((time.perf_counter(), stage.present()))
+        return bool(condition())
+
+    wait_until(look, 60, what)
+
+
+def a_new_picture(stage: Stage) -> None:
+    shown: list = []
+    go_on(stage, lambda: shown, "a new picture", shown)
+
+
+def recorded(stage: Stage) -> float:
+    return stage.recording["seconds"] if stage.recording else 0.0
+
+
+def test_the_film_holds_the_pictures_that_were_shown(stage, films):
+    shown: list[tuple[float, np.ndarray]] = []
+    stage.desk.set("record", True, "test")
+    go_on(stage, lambda: recorded(stage) > 2.0, "two seconds of film", shown)
+    assert stage.recording["path"].startswith(str(films))
+    stage.desk.set("record", False, "test")
+    go_on(stage, lambda: "recorded 0:0" in stage.lines[-1], "the end of the film", shown)
+    assert stage.recording is None
+    [path] = films.iterdir()
+    assert stage.lines[-1].endswith(f" to {path}"), "nothing was dropped"
+    film = read_film(path)
+    # Each picture of the film is one that was shown, they come in the order and at the distances of the show.
+    flat = np.stack([picture[..., :3] for _, picture in shown]).astype(np.float32)
+    distance = np.stack([np.abs(flat - picture).mean((1, 2, 3)) for picture in film.pictures.astype(np.float32)])
+    best = distance.argmin(1)
+    assert distance.min(1)[1:-1].max() < 6.0
+    assert (np.diff(best) >= 0).all()
+    assert best[-2] - best[1] == pytest.approx(len(film.pictures) - 3, abs=1), "none is missing"
+    at = np.array([at for at, _ in shown])[best]
+    assert film.times[1:-1] - film.times[1] == pytest.approx(at[1:-1] - at[1], abs=0.004)
+
+
+def test_fade_blackout_freeze_and_test_card_are_in_the_film(stage, films):
+    stage.desk.set("record", True, "test")
+    go_on(stage, lambda: recorded(stage) > 0.3, "the beginning")
+    marks = {}
+    for name, value in (("blackout", 1), ("blackout", 0), ("testcard", 1), ("testcard", 0), ("master", 0.0),
+                        ("master", 1.0), ("freeze", 1)):  # fmt: skip
+        stage.desk.set(name, value, "test")
+        until = recorded(stage) + 0.6
+        marks[name, value] = until - 0.2
+        go_on(stage, lambda until=until: recorded(stage) > until, f"{name} {value}")
+    stage.desk.set("record", False, "test")
+    go_on(stage, lambda: "recorded " in stage.lines[-1], "the end of the film")
+    film = read_film(next(films.iterdir()))
+
+    def at(name: str, value: float) -> np.ndarray:
+        return film.pictures[np.searchsorted(film.times, marks[name, value]) - 1].astype(int)
+
+    assert at("blackout", 1).max() < 6
+    assert at("blackout", 0).max() > 60
+    assert np.abs(at("testcard", 1) - draw_test_card(*stage.image_size)[..., :3]).mean() < 12
+    assert np.abs(at("testcard", 0) - draw_test_card(*stage.image_size)[..., :3]).mean() > 30
+    assert at("master", 0.0).max() < 6
+    frozen = film.pictures[film.times > marks["freeze", 1] - 0.2].astype(int)
+    assert np.abs(frozen - frozen[0]).mean() < 2
+
+
+def test_a_recorder_that_dies_is_one_line_and_the_next_recording_is_another_file(stage, films):
+    stage.desk.set("record", True, "test")
+    go_on(stage, lambda: recorded(stage) > 2.5, "some film")
+    [child] = [c for c in psutil.Process().children() if "engine.recording" in c.cmdline()]
+    child.kill()
+    go_on(stage, lambda: not stage.desk.get("record"), "the stage to notice")
+    [first] = films.iterdir()
+    assert f"the recording ended (signal 9); {first} plays up to about 0:0" in stage.lines[-1]
+    a_new_picture(stage)
+    assert read_film(first).times[-1] > 0.5
+    stage.desk.set("record", True, "test")
+    go_on(stage, lambda: recorded(stage) > 0.5, "another film")
+    assert len(list(films.iterdir())) == 2
+    stage.stop()
+    assert "recorded 0:0" in stage.lines[-1], "the end of the show is an end of the film like any other"
+    assert all(read_film(path).times[-1] > 0.4 for path in films.iterdir())
+
+
+def test_where_nothing_can_be_written_a_line_says_so_and_the_show_goes_on(stage, films):
+    films.write_text("a file in the way")
+    stage.desk.set("record", True, "test")
+    go_on(stage, lambda: not stage.desk.get("record"), "the refusal")
+    assert stage.lines[-1].startswith(f"nothing can be written to {films}: ")
+    stage.desk.set("still", True, "test")
+    go_on(stage, lambda: "no still" in stage.lines[-1], "the refusal of the still")
+    a_new_picture(stage)
+
+
+def test_a_still_is_what_is_shown(stage, films):
+    stage.desk.set("freeze", True, "test")
+    stage.desk.set("master", 0.5, "test")
+    a_new_picture(stage)
+    shown = stage.present()
+    for number in (1, 2):
+        stage.desk.set("still", True, "test")
+        go_on(stage, lambda number=number: sum("still: " in line for line in stage.lines) == number, "the still")
+    first, second = sorted(films.iterdir())
+    assert first != second
+    with Image.open(first) as still:
+        assert np.array_equal(np.asarray(still), shown)
+        assert still.info["srgb"] == 0

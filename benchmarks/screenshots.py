@@ -1,55 +1,92 @@
-"""Takes the pictures for the documentation: the windows of a live show on a virtual display.
+"""Takes the pictures for the documentation: the windows of a live show, each on a virtual display of its own size.
 
-    Xvfb :77 -screen 0 1280x800x24 -ac +extension GLX &
-    DISPLAY=:77 LIBGL_ALWAYS_SOFTWARE=1 python benchmarks/screenshots.py docs/images -- --source demo
+    python benchmarks/screenshots.py docs/images -- --source demo
 
-Everything after `--` goes to `cymatic live`. Writes `control.png` and, from a second run in full screen, `output.png`.
-Needs Pillow (extra `test`).
+Everything after `--` goes to `cymatic live`. For 1280×800 and 1920×1080 it starts an Xvfb, plays a show in windows and
+one in full screen, and saves `control.png` and `output.png`, with `-1920` in their names for the larger display. Needs
+Xvfb and Pillow (extra `test`).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import ImageGrab
+from PIL import Image, ImageGrab
 
 LIVE = (sys.executable, "-m", "cymatic", "live")
-DEADLINE_S = 60.0
+SIZES = {"": (1280, 800), "-1920": (1920, 1080)}
+DEADLINE_S = 120.0
+LARGEST = 400_000  # bytes of a picture
 
 
-def photograph(path: Path, arguments: list[str], seconds: float) -> None:
-    """Plays a show, waits until something is on the display and `seconds` more, and saves what stands there."""
-    show = subprocess.Popen([*LIVE, *arguments])
+@contextlib.contextmanager
+def display(size: tuple[int, int]) -> Iterator[str]:
+    """A virtual display of this size; its name."""
+    read_end, write_end = os.pipe()
+    width, height = size
+    command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", f"{width}x{height}x24", "-ac", "+extension", "GLX"]
+    server = subprocess.Popen([*command, "+render", "-noreset", "-nolisten", "tcp"], pass_fds=(write_end,))
     try:
-        deadline = time.monotonic() + DEADLINE_S
-        while ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).getbbox() is None:
-            if show.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("the show put nothing on the display")
-            time.sleep(0.2)
-        time.sleep(seconds)
-        ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).save(path, optimize=True)
+        os.close(write_end)
+        with os.fdopen(read_end) as pipe:
+            yield f":{pipe.readline().strip()}"
     finally:
-        show.send_signal(signal.SIGTERM)
-        show.wait(10)
+        server.terminate()
+        server.wait()
+
+
+def photograph(name: str, arguments: list[str], seconds: float, size: tuple[int, int]) -> Image.Image:
+    """Plays a show, waits until something is on the display and `seconds` more, and gives what stands there then."""
+    with tempfile.TemporaryDirectory() as home:
+        place = Path(home) / "cymatic" / "window.ini"  # the control window covers the display
+        place.parent.mkdir()
+        place.write_text(f"[control]\nplace=@Rect(0 0 {size[0]} {size[1]})\nmaximized=false\n", encoding="utf-8")
+        env = {**os.environ, "DISPLAY": name, "LIBGL_ALWAYS_SOFTWARE": "1", "XDG_DATA_HOME": home}
+        show = subprocess.Popen([*LIVE, *arguments], env=env)
+        try:
+            deadline = time.monotonic() + DEADLINE_S
+            while ImageGrab.grab(xdisplay=name).getbbox() is None:
+                if show.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit("the show put nothing on the display")
+                time.sleep(0.2)
+            time.sleep(seconds)
+            return ImageGrab.grab(xdisplay=name).convert("RGB")
+        finally:
+            show.send_signal(signal.SIGTERM)
+            show.wait(30)
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG of at most `LARGEST` bytes, with coarser colours where it must."""
+    for bits in range(8, 3, -1):
+        step = 1 << (8 - bits)
+        picture.point([min(step * round(value / step), 255) for value in range(256)] * 3).save(path, optimize=True)
+        if path.stat().st_size <= LARGEST:
+            return
 
 
 def main() -> None:
     own, _, live = (" ".join(sys.argv[1:]) + " ").partition("-- ")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seconds", type=float, default=16.0, help="time to play before the picture (default: 16)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time to play before the picture (default: 20)")
     args = parser.parse_args(own.split())
-    if "DISPLAY" not in os.environ:
-        parser.error("there is no DISPLAY")
     args.folder.mkdir(parents=True, exist_ok=True)
-    photograph(args.folder / "control.png", live.split(), args.seconds)
-    photograph(args.folder / "output.png", [*live.split(), "--fullscreen"], args.seconds)
+    for suffix, size in SIZES.items():
+        with display(size) as name:
+            for window, more in (("control", []), ("output", ["--fullscreen"])):
+                path = args.folder / f"{window}{suffix}.png"
+                save(photograph(name, [*live.split(), *more], args.seconds, size), path)
+                print(f"{path}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

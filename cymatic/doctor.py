@@ -106,7 +106,11 @@ def _sound() -> Finding:
             "sound", "missing", "no input device", "plug in a microphone, or play `cymatic live --source demo`"
         )
     first = next((device for device in devices if device.is_default), devices[0])
-    return Finding("sound", "ok", f"{len(devices)} inputs; {first.name} ({first.host_api}, {first.sample_rate} Hz)")
+    found = f"{len(devices)} inputs; {first.name} ({first.host_api}, {first.sample_rate} Hz)"
+    others = list(dict.fromkeys(device.name for device in devices if device.name != first.name))
+    if not others:
+        return Finding("sound", "ok", found)
+    return Finding("sound", "ok", f"{found}; also {', '.join(others)}", "cymatic live --device NAME takes another one")
 
 
 def _window() -> Finding:

@@ -127,7 +127,7 @@ class LearnStrip(QFrame):
         self.copy_button.clicked.connect(self.copy)
         self.done = Button("Done", "", "Leaves learning (L or Esc)")
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(style.px(style.PAD), style.px(3), style.px(6), style.px(3))
+        layout.setContentsMargins(style.px(style.PAD), 0, style.px(2), 0)
         layout.setSpacing(style.px(12))
         layout.addWidget(text("LEARN", style.SMALL, "muted", bold=True))
         for widget in (self.address, self.takes):

@@ -115,7 +115,8 @@ class ControlWindow(QWidget):
         self.learn_strip.hide()
         self.learn_strip.done.clicked.connect(self.toggle_learn)
         self.headline.learn.clicked.connect(self.toggle_learn)
-        self.headline.diagnose.clicked.connect(self.toggle_diagnostics)
+        for button in (self.headline.diagnose, self.hears.inputs):
+            button.clicked.connect(self.toggle_diagnostics)
         self.headline.help.clicked.connect(self.toggle_help)
 
         left = _column(self.hears.widget, self.performance.widget, self.activity.widget, stretch=(1, 0, 0))
@@ -133,10 +134,12 @@ class ControlWindow(QWidget):
         self._inside = QWidget()
         inside = QVBoxLayout(self._inside)
         gap = style.px(style.GAP)
-        inside.setContentsMargins(gap, gap, gap, style.px(5))
-        inside.setSpacing(gap)
+        inside.setContentsMargins(gap, gap, gap, style.px(2))
+        inside.setSpacing(0)
         inside.addWidget(self.headline.widget)
+        inside.addSpacing(gap)
         inside.addLayout(columns, 1)
+        inside.addSpacing(style.px(2))
         inside.addLayout(self._footer())
         self._whole.addWidget(self._inside)
         self._balance()
@@ -154,7 +157,8 @@ class ControlWindow(QWidget):
         line.setContentsMargins(style.px(4), 0, style.px(4), 0)
         line.addWidget(self.message, 1)
         line.addWidget(self.learn_strip, 1)
-        self.message.setMinimumHeight(style.px(24))
+        for widget in (self.message, self.learn_strip):
+            widget.setFixedHeight(style.px(32))
         return line
 
     # what happens thirty times a second

@@ -50,7 +50,7 @@ class Headline:
         self.bpm.setMinimumWidth(style.px(58))
         self.bpm.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.clock = text("", style.SMALL, "muted")
-        self.clock.setMinimumWidth(style.px(66))
+        self.clock.setMinimumWidth(style.px(64))
         layout.addWidget(self.beats)
         layout.addWidget(self.bpm)
         layout.addWidget(self.clock)
@@ -63,10 +63,6 @@ class Headline:
         layout.addWidget(board.trigger("tempo/resync", "Sync"))
         layout.addLayout(nudges)
         layout.addWidget(tempo)
-        layout.addSpacing(style.px(6))
-        if roomy:
-            layout.addWidget(text("Quantise", style.SMALL, "muted"))
-        layout.addWidget(board.choice("quantise"))
         layout.addStretch(1)
 
         for control in board.left():
@@ -75,6 +71,9 @@ class Headline:
                     layout.addWidget(board.toggle(control.name, f"● {label(control)}", "record"))
                 else:
                     layout.addWidget(board.trigger(control.name))
+        self.record = board.toggles.get("record")
+        if self.record is not None:
+            self.record.setMinimumWidth(self.record.sizeHint().width())
         self.learn = Button("Learn", "plain", "Click a control for its OSC address and MIDI knob (L)")
         self.learn.setCheckable(True)
         self.diagnose = Button("Diagnostics", "plain", "What is here, what is missing (I)")
@@ -87,6 +86,18 @@ class Headline:
         """The bar."""
         return self.frame
 
+    def _show_recording(self) -> None:
+        """How long the recording has gone on, on its button; what it lost, beside it."""
+        told = self._stage.recording
+        if self.record is None:
+            return
+        words = "● Record"
+        if told is not None:
+            minutes, seconds = divmod(int(told["seconds"]), 60)
+            words = f"● {minutes}:{seconds:02d}" + (f"  −{told['dropped']}" if told["dropped"] else "")
+        if self.record.text() != words:
+            self.record.setText(words)
+
     def refresh(self, status: Mapping[str, Any]) -> None:
         """Shows the newest status and the beat."""
         words, role = STATES.get(str(status.get("state")), STATES["loading"])
@@ -94,6 +105,7 @@ class Headline:
             words, role = "Trouble", "error"
         say(self.dot, "●", role)
         say(self.state, words, "figure")
+        self._show_recording()
         tempo = self._stage.tempo
         bpm, clock = float(tempo.get("bpm", 0.0)), str(tempo.get("clock", ""))
         self.beats.show_beat(int(tempo.get("beat", 0)))

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame
 
 from gui import style
 from gui.meters import FLOOR_DB, QUIET_DB, LevelMeter, Light, MelPicture
-from gui.widgets import elastic, panel, row, say, text
+from gui.widgets import Button, elastic, panel, row, say, text
 
 if TYPE_CHECKING:
     from engine.view import StageView
@@ -21,6 +21,7 @@ QUIET_AFTER_S = 2.0
 TROUBLE = {
     "silent": "Nothing but zeros: is the microphone allowed?",
     "stalled": "The device gives no sound",
+    "moved": "The server has put another device in its place",
     "lost": "The device has gone; waiting for it",
 }
 """What is said of each state of a source that is not well."""
@@ -37,6 +38,7 @@ class Hears:
         self.rate = text("", style.SMALL, "faint")
         self.frame, layout = panel("Hears", self.rate)
         self.device = elastic(text("", style.LARGE, bold=True))
+        self.inputs = Button("Inputs", "quiet", "Which inputs there are, and how to choose one")
         self.meter = LevelMeter()
         self.advice = elastic(text("", style.BODY, "muted"))
         self.onset, self.beat = Light(), Light(style.COOL)
@@ -44,7 +46,9 @@ class Hears:
             self.advice, text("Onset", style.SMALL, "muted"), self.onset, text("Beat", style.SMALL, "muted"), self.beat
         )
         lamps.setStretch(0, 1)
-        layout.addWidget(self.device)
+        named = row(self.device, self.inputs)
+        named.setStretch(0, 1)
+        layout.addLayout(named)
         layout.addWidget(self.meter)
         layout.addLayout(lamps)
         layout.addWidget(mel, 1)
@@ -69,12 +73,12 @@ class Hears:
         rms_db, clip = float(status.get("rms_db", -90.0)), bool(status.get("clip"))
         name = str(audio.get("device", "No sound yet"))
         say(self.device, name, "figure")
-        self.device.setToolTip(f"{name}\n`cymatic devices` lists the others; `cymatic live --device NAME` takes one")
+        self.device.setToolTip(f"{name}\ncymatic live --device NAME takes another")
         parts = [f"{audio['sample_rate'] / 1000:g} kHz"] if audio.get("sample_rate") else []
         if audio.get("channels"):
             parts.append(f"{audio['channels']} ch")
         if audio.get("gaps"):
-            parts.append(f"{audio['gaps']} gaps")
+            parts.append(f"gaps {audio['gaps']}")
         say(self.rate, "  ·  ".join(parts), "faint")
         self.meter.show_level(rms_db, clip=clip)
         self.onset.show_value(float(status.get("onset", 0.0)))

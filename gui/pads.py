@@ -9,7 +9,7 @@ from PySide6.QtGui import QImageReader, QLinearGradient, QPainter, QPainterPath,
 from PySide6.QtWidgets import QFrame, QGridLayout, QSizePolicy
 
 from gui import style
-from gui.widgets import Button, panel, row
+from gui.widgets import Button, panel, row, text
 from presets.thumbnails import find
 
 if TYPE_CHECKING:
@@ -108,11 +108,12 @@ class Pads:
         self.bank = board.choice("preset/bank")
         lock = board.toggle("preset/lock", "Lock")
         steps = [
-            board.trigger("preset/prev", "‹ Prev"),
-            board.trigger("preset/next", "Next ›"),
+            board.trigger("preset/prev", "◀"),
+            board.trigger("preset/next", "▶"),
             board.trigger("preset/undo", "Undo"),
         ]
-        self.frame, layout = panel("Presets", self.bank, *steps, lock)
+        when = text("Quantise", style.SMALL, "muted"), board.choice("quantise")
+        self.frame, layout = panel("Presets", self.bank, *steps, lock, *when)
         grid = QGridLayout()
         grid.setSpacing(style.px(5))
         board.elsewhere.add("preset/go")

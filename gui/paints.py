@@ -42,8 +42,10 @@ class SceneBars(QWidget):
         """Shows readings of 0..1, one for each name."""
         fresh = np.clip(np.nan_to_num(np.asarray(values, float)), 0.0, 1.0)
         known = fresh.shape == self.values.shape
-        self.values = self.values + self.CALM * (fresh - self.values) if known else fresh
-        self.names = tuple(names)
+        values = self.values + self.CALM * (fresh - self.values) if known else fresh
+        if known and tuple(names) == self.names and np.abs(values - self.values).max(initial=0.0) < 5e-4:
+            return
+        self.values, self.names = values, tuple(names)
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -181,4 +183,6 @@ def instead(values: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     for name, word in (("blackout", "Blackout"), ("testcard", "Test card"), ("freeze", "Frozen")):
         if values[name]:
             return word
-    return {"playing": "", "error": "The last picture is held"}.get(str(status.get("state")), "Loading")
+    if status.get("state") == "playing":
+        return ""
+    return "The last picture is held" if status.get("state") == "error" else "Loading"

@@ -12,7 +12,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout
 
 from gui import style
-from gui.widgets import panel, say, text
+from gui.widgets import elastic, panel, say, text
 
 if TYPE_CHECKING:
     from engine.slot import Frame
@@ -48,6 +48,7 @@ class Performance:
     def __init__(self, stage: StageView, times: FrameTimes) -> None:
         self._stage, self._times = stage, times
         self._drawn_at = -REDRAW_S
+        self.quality = elastic(text("", style.SMALL, "accent"))
         self.frame, layout = panel("Performance")
         figures = QGridLayout()
         figures.setSpacing(0)
@@ -57,6 +58,7 @@ class Performance:
         layout.addLayout(figures)
         self.plot = self._plot()
         layout.addWidget(self.plot, 1)
+        layout.addWidget(self.quality)
 
     @property
     def widget(self) -> QFrame:
@@ -104,6 +106,8 @@ class Performance:
         say(self.fps, f"{self._stage.fps:.1f}", "figure")
         say(self.late, late, "figure")
         say(self.latency, "–" if latency_ms is None else f"{latency_ms:.0f}", "figure")
+        say(self.quality, status.get("quality") or "", "accent")
+        self.quality.setVisible(bool(status.get("quality")))
         if now - self._drawn_at < REDRAW_S:
             return
         self._drawn_at = now

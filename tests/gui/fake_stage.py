@@ -35,6 +35,7 @@ class FakeStage:
         self.desk.set_options("preset/bank", ("first", "second"))
         self.desk.show("preset/bank", "first")
         self.midi = Midi(self.desk)
+        self.recording: dict[str, Any] | None = None
         self.image_size = (height, width)
         self.errors: list[str] = []
         self.recording: dict[str, Any] | None = None

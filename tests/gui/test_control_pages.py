@@ -179,24 +179,29 @@ def test_prompts_of_ones_own(tmp_path):
 # Keys
 
 
-@pytest.mark.parametrize(
-    ("key", "modifier", "fired"),
-    [
-        (Qt.Key.Key_3, Qt.KeyboardModifier.NoModifier, ("preset/go", NAMES[2])),
-        (Qt.Key.Key_N, Qt.KeyboardModifier.NoModifier, ("preset/next", True)),
-        (Qt.Key.Key_P, Qt.KeyboardModifier.NoModifier, ("preset/prev", True)),
-        (Qt.Key.Key_U, Qt.KeyboardModifier.NoModifier, ("preset/undo", True)),
-        (Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier, ("tempo/tap", True)),
-        (Qt.Key.Key_R, Qt.KeyboardModifier.NoModifier, ("tempo/resync", True)),
-        (Qt.Key.Key_PageDown, Qt.KeyboardModifier.NoModifier, ("preset/bank", "second")),
-        (Qt.Key.Key_PageUp, Qt.KeyboardModifier.NoModifier, ("preset/bank", "second")),  # round the other way
-        (Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier, ("panic", True)),
-    ],
-)
-def test_keys_that_fire(window, stage, qtbot, key, modifier, fired):
-    qtbot.keyClick(window, key, modifier)
-    stage.tick()
-    assert stage.fired == [fired]
+FIRES = [
+    (Qt.Key.Key_3, Qt.KeyboardModifier.NoModifier, ("preset/go", NAMES[2])),
+    (Qt.Key.Key_N, Qt.KeyboardModifier.NoModifier, ("preset/next", True)),
+    (Qt.Key.Key_P, Qt.KeyboardModifier.NoModifier, ("preset/prev", True)),
+    (Qt.Key.Key_U, Qt.KeyboardModifier.NoModifier, ("preset/undo", True)),
+    (Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier, ("tempo/tap", True)),
+    (Qt.Key.Key_R, Qt.KeyboardModifier.NoModifier, ("tempo/resync", True)),
+    (Qt.Key.Key_Comma, Qt.KeyboardModifier.NoModifier, ("tempo/nudge/earlier", True)),
+    (Qt.Key.Key_Period, Qt.KeyboardModifier.NoModifier, ("tempo/nudge/later", True)),
+    (Qt.Key.Key_M, Qt.KeyboardModifier.NoModifier, ("midi/learn", True)),
+    (Qt.Key.Key_PageDown, Qt.KeyboardModifier.NoModifier, ("preset/bank", "second")),
+    (Qt.Key.Key_PageDown, Qt.KeyboardModifier.NoModifier, ("preset/bank", "first")),
+    (Qt.Key.Key_PageUp, Qt.KeyboardModifier.NoModifier, ("preset/bank", "second")),
+    (Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier, ("panic", True)),
+]
+
+
+def test_keys_that_fire(window, stage, qtbot):
+    for key, modifier, fired in FIRES:
+        qtbot.keyClick(window, key, modifier)
+        stage.tick()
+        assert stage.fired == [fired]
+        stage.fired.clear()
 
 
 def test_pads_beyond_the_tenth_have_alt(window, stage, qtbot):
@@ -209,22 +214,22 @@ def test_pads_beyond_the_tenth_have_alt(window, stage, qtbot):
     assert stage.fired == [("preset/go", "preset-9"), ("preset/go", "preset-15")]
 
 
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        (Qt.Key.Key_B, "blackout"),
-        (Qt.Key.Key_Space, "freeze"),
-        (Qt.Key.Key_T, "testcard"),
-        (Qt.Key.Key_K, "preset/lock"),
-    ],
-)
-def test_keys_that_toggle(window, stage, qtbot, key, name):
-    qtbot.keyClick(window, key)
-    assert stage.desk.get(name) is True
-    qtbot.keyClick(window.board.faders["master"], key)  # also while a bar has the focus
-    assert stage.desk.get(name) is False
-    qtbot.keyClick(window.board.toggles["freeze"], key)  # or a button
-    assert stage.desk.get(name) is True
+TOGGLES = {
+    Qt.Key.Key_B: "blackout",
+    Qt.Key.Key_Space: "freeze",
+    Qt.Key.Key_T: "testcard",
+    Qt.Key.Key_K: "preset/lock",
+}
+
+
+def test_keys_that_toggle(window, stage, qtbot):
+    for key, name in TOGGLES.items():
+        qtbot.keyClick(window, key)
+        assert stage.desk.get(name) is True
+        qtbot.keyClick(window.board.faders["master"], key)  # also while a bar has the focus
+        assert stage.desk.get(name) is False
+        qtbot.keyClick(window.board.toggles["freeze"], key)  # or a button
+        assert stage.desk.get(name) is True
 
 
 def test_keys_that_move(window, stage, qtbot):

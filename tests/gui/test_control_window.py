@@ -292,6 +292,19 @@ def test_tempo_beat_and_performance_are_shown(window, stage):
     assert window.times.latencies[-1] == pytest.approx(34.0, abs=1.0)
 
 
+def test_a_recording_and_a_lower_frame_rate_are_seen(window, stage):
+    button = window.board.toggles["record"]
+    assert button.text() == "● Record"
+    stage.recording = {"path": "x.mp4", "seconds": 83.4, "pictures": 2500, "dropped": 0, "gaps": 0, "mib": 12.0}
+    stage.status = {**stage.invent_status(0.0), "quality": "15 instead of 30 pictures a second"}
+    window.refresh()
+    assert button.text() == "● 1:23"
+    assert window.performance.quality.isVisible()
+    stage.recording["dropped"] = 4
+    window.refresh()
+    assert button.text().endswith("−4")
+
+
 # Size
 
 

@@ -24,7 +24,8 @@ from cymatic.tempo import Tempo
 from cymatic.words import Reader
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
-from engine.control.midi import Midi, open_midi
+from engine.control.midi import Midi
+from engine.control.midi_ports import open_midi
 from engine.control.osc import DEFAULT_PORT, OscServer
 from engine.control.oscquery import Advertisement, OscQuery
 from engine.errors import ControlError, CymaticError

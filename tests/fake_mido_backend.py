@@ -7,6 +7,7 @@ from typing import Any
 from mido.ports import BaseInput, BaseOutput
 
 NAME = "Faderbox 8"
+plugged = True
 sent: list[Any] = []
 inputs: list[Input] = []
 
@@ -31,5 +32,5 @@ class Output(BaseOutput):
 
 def get_devices(**_: Any) -> list[dict[str, Any]]:
     """The controller, and the loop that every ALSA system has."""
-    names = ("Midi Through Port-0", NAME)
+    names = ("Midi Through Port-0", NAME)[: 1 + plugged]
     return [{"name": name, "is_input": True, "is_output": True} for name in names]

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,7 +21,10 @@ from engine.control.registry import Control, Value
 from engine.errors import ControlError
 from engine.files import replace_file
 
-__all__ = ["Binding", "Midi", "MidiMap", "open_midi", "read_map"]
+if TYPE_CHECKING:
+    from engine.control.midi_ports import Plug, Ports
+
+__all__ = ["Binding", "Midi", "MidiMap", "PulseClock", "read_map"]
 
 ORIGIN = "midi"
 FINE = 32  # controllers 0..31 may send seven more bits as 32..63
@@ -129,6 +132,7 @@ class Midi:
         self._wants: Literal["", "touch", "forget", "turn"] = ""
         self._target: tuple[str, str | None] = ("", None)
         self._learned: tuple[Binding, float] | None = None
+        self._plug: Plug | None = None
         self.ports: tuple[Any, ...] = ()
 
     @property
@@ -181,6 +185,8 @@ class Midi:
 
     def tick(self) -> None:
         """Obey what has been heard, and tell the controller what has moved. Never raises for what a device sends."""
+        if self._plug is not None and (ports := self._plug.news()) is not None:
+            self._replug(ports)
         while self._heard:
             self._obey(*self._heard.popleft())
         self._serial, changed = self._desk.changes_since(self._serial)
@@ -192,11 +198,29 @@ class Midi:
                 if binding.control in changed:
                     self._show(binding, changed[binding.control])
 
+    def follow(self, plug: Plug) -> None:
+        """Speak through the ports of `plug`, which is started, until `stop`."""
+        self._plug = plug
+        self._take(plug.ports)
+        plug.start()
+
     def stop(self) -> None:
         """Close the ports. Safe to call twice."""
-        ports, self.ports = self.ports, ()
-        for port in ports:
-            port.close()
+        self.ports, plug, self._plug = (), self._plug, None
+        if plug is not None:
+            plug.stop()
+
+    def _replug(self, ports: Ports) -> None:
+        """The controller has gone or is back; then its knobs may stand anywhere and its lamps are dark."""
+        was = ", ".join(self.names)
+        self._take(ports)
+        self._hands.clear()
+        self._serial = 0
+        self._tell(f"MIDI: {', '.join(self.names)} is back" if self.ports else f"MIDI: {was} is gone; it is waited for")
+
+    def _take(self, ports: Ports) -> None:
+        self.ports = tuple(port for port in ports if port is not None)
+        self._send = None if ports.output is None else ports.output.send
 
     # -- what is heard
 
@@ -345,39 +369,3 @@ class Midi:
 
 def _origin(binding: Binding) -> str:
     return f"{ORIGIN}:{binding.kind}:{binding.channel}:{binding.number}"
-
-
-def open_midi(
-    name: str,
-    desk: Desk,
-    path: Path | None = None,
-    clock: PulseClock | None = None,
-    tell: Callable[[str], None] = lambda line: None,
-) -> Midi:
-    """The controller whose name has `name` in it ("" takes the first), listened to, and told if it can be.
-
-    `ControlError`, one line, where the extra `midi` is missing, the system has no MIDI or no such controller.
-    """
-    try:
-        import mido
-    except ImportError:
-        raise ControlError("MIDI needs an extra: pip install 'cymatic[midi]'") from None
-    try:
-        found = [port for port in mido.get_input_names() if "through" not in port.lower()]
-        outputs = mido.get_output_names()
-    except Exception as error:  # noqa: BLE001 - each driver has its own way to say that there is no MIDI
-        raise ControlError(f"this system has no MIDI: {error or type(error).__name__}") from None
-    chosen = next((port for port in found if name.lower() in port.lower()), None)
-    if chosen is None:
-        there = ", ".join(map(repr, found)) or "none"
-        raise ControlError(f"no MIDI controller is called {name!r}; there are {there}")
-    try:
-        output = mido.open_output(chosen) if chosen in outputs else None
-        midi = Midi(desk, path, clock, None if output is None else output.send, tell)
-        ports = [mido.open_input(chosen, callback=midi.hear)]
-    except ControlError:
-        raise
-    except Exception as error:  # noqa: BLE001
-        raise ControlError(f"MIDI controller {chosen!r} cannot be opened: {error or type(error).__name__}") from None
-    midi.ports = (*ports, *([] if output is None else [output]))
-    return midi

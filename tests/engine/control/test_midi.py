@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 
+from engine.control import midi_ports
 from engine.control.desk import Desk
-from engine.control.midi import Binding, Midi, MidiMap, open_midi, read_map
+from engine.control.midi import Binding, Midi, MidiMap, read_map
+from engine.control.midi_ports import open_midi
 from engine.control.tempo import MidiClock
 from engine.errors import ControlError
 
@@ -319,6 +322,50 @@ def test_a_controller_is_found_by_a_part_of_its_name(backend, desk: Desk, tmp_pa
     midi.stop()
     midi.stop()
     assert [port.closed for port in ports] == [True, True]
+
+
+def test_a_controller_that_is_plugged_in_again_goes_on(backend, desk: Desk, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(midi_ports, "LOOK_S", 0.01)
+    path, lines = tmp_path / "midi.json", []
+    path.write_text(MidiMap(bindings=(Binding(control="master", kind="cc", channel=0, number=7),)).model_dump_json())
+    midi = open_midi("fader", desk, path, tell=lines.append)
+
+    def ticked() -> bool:
+        midi.tick()
+        return bool(midi.ports)
+
+    try:
+        assert ticked()
+        backend.inputs[0].callback(cc(7, 127))
+        monkeypatch.setattr(backend, "plugged", False)
+        wait_until(lambda: not ticked(), what="the controller to be missed")
+        assert lines == ["MIDI: Faderbox 8 is gone; it is waited for"]
+        assert backend.inputs[0].closed
+        desk.set("master", 0.5, "window")  # nobody is told
+        midi.tick()
+        backend.sent.clear()
+        monkeypatch.setattr(backend, "NAME", "Faderbox 8 24:0")  # as ALSA numbers it anew
+        monkeypatch.setattr(backend, "plugged", True)
+        wait_until(ticked, what="the controller to be back")
+        assert lines[1:] == ["MIDI: Faderbox 8 24:0 is back"]
+        assert backend.sent == [cc(7, 64)], "its motor goes to where the control stands"
+        backend.inputs[-1].callback(cc(7, 100))
+        midi.tick()
+        assert desk.get("master") == 0.5, "a fader that was moved meanwhile has to pass first"
+        backend.inputs[-1].callback(cc(7, 0))
+        midi.tick()
+        assert desk.get("master") == 0.0
+    finally:
+        midi.stop()
+
+
+def test_one_that_cannot_be_opened_is_one_line(backend, desk: Desk, monkeypatch):
+    def busy(*_: object, **__: object) -> None:
+        raise OSError("it is busy")
+
+    monkeypatch.setattr(mido, "open_input", busy)
+    with pytest.raises(ControlError, match="'Faderbox 8' cannot be opened: it is busy"):
+        open_midi("", desk)
 
 
 def test_one_that_is_not_there_is_one_line(backend, desk: Desk):

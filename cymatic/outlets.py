@@ -208,9 +208,9 @@ class Outlets:
         beats, since = self._beat
         if take.beats != beats:
             self._beat = (take.beats, time.monotonic())
-        elif time.monotonic() - since > STILL_S:
+        elif beats and time.monotonic() - since > STILL_S:
             self._beat = (beats, float("inf"))  # said once, until it moves again
-            self._tell("the recording stands still: its disk does not keep up")
+            self._tell("the recording stands still: its disk, or a machine that is too busy, does not let it go on")
 
     def _watch_sink(self, name: SinkName, sink: Outlet) -> None:
         code = sink.poll()

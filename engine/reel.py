@@ -168,6 +168,11 @@ class Follower:
             self.lost += 1
         return None
 
+    def newest(self) -> Record | None:
+        """The newest record unless it has been read; those before it are passed over."""
+        self.skip(max(self.behind - 1, 0))
+        return self.next()
+
     def skip(self, count: int) -> None:
         """Passes over so many records, which do not count as lost."""
         self._read = min(self._read + count, self._reel.newest_index)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PAUSE_S = 0.004
 STATUS_S = 0.1
-FINISH_S = 10.0
+FINISH_S = 60.0
 """A file that cannot be finished within this time is left as it is, which plays too."""
 
 

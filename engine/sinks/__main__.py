@@ -14,7 +14,7 @@ from threading import Event
 
 from engine.channel import LatestValue
 from engine.errors import CymaticError
-from engine.outlet import begin, stand_back
+from engine.outlet import begin
 from engine.present import apply_output
 from engine.reel import Follower, Reel
 from engine.sinks import SinkName, open_sink
@@ -42,7 +42,6 @@ def main() -> int:
     """Shares until the input ends. Exit code 2 after an error that the status channel tells in one line."""
     fields, stop = begin(FINISH_S)
     options = Options(**fields)
-    stand_back()
     try:
         pictures, status = Reel.attach(options.pictures), LatestValue.attach(options.status)
     except FileNotFoundError:
@@ -66,8 +65,7 @@ def _share(options: Options, pictures: Reel, status: LatestValue, stop: Event) -
     with closing(open_sink(options.sink, options.height, options.width, options.fps)) as sink:
         while not stop.is_set():
             now = time.monotonic()
-            follower.skip(follower.behind - 1)  # only the newest counts
-            record = follower.next()
+            record = follower.newest()
             if record is not None:
                 rgba = record.data.reshape(options.height, options.width, 4)
                 shown = apply_output(rgba, record.value, blackout=record.value <= 0.0, test_card=False)

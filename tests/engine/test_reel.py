@@ -50,6 +50,8 @@ def test_skipping_is_not_losing(reel):
         reel.write(np.array([number], np.uint8), number, 0.0)
     follower.skip(3)
     assert follower.next().index == 4
+    assert follower.newest().index == 5
+    assert follower.newest() is None
     follower.skip(100)
     assert (follower.next(), follower.lost) == (None, 0)
 

@@ -20,6 +20,7 @@ import platformdirs
 from cymatic.keeper import Keeper
 from cymatic.outlets import Outlets
 from cymatic.pads import Fader, Pads
+from cymatic.prepared import Prepared
 from cymatic.tempo import Tempo
 from cymatic.words import Reader
 from engine.bundle import Bundle
@@ -95,9 +96,9 @@ class Stage:
         self.on_close: Callable[[], None] = lambda: None
         """Called by every `tick` once the show is to end, so that no loop misses it that begins late."""
         self._say = say
-        self._store = store
         self._pads, self._fader = Pads(self.desk, store.banks()), Fader(self.desk)
         self._read = Reader(bundle, self.tell)
+        self._prepared = Prepared(store, lambda: self._pads.names, bundle)
         self._preset_serial = 0
         self._told: dict[str, Any] = dict(CALM)
         self._words = ""
@@ -112,7 +113,7 @@ class Stage:
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=256)
         if preset is None and bundle.manifest.text is not None and DEFAULT_PRESET in self._pads.names:
             preset = DEFAULT_PRESET
-        first = None if preset is None else self._compose(store.load(preset), 0.0)
+        first = None if preset is None else self._compose(preset, 0.0)
 
         image = bundle.manifest.image
         self.image_size = (image.height, image.width)
@@ -127,7 +128,7 @@ class Stage:
         if first is None:
             self._links.preset.put(self._told)
         else:
-            self._send(*first, 0.0)
+            self._send(*first)
 
     def start(self) -> None:
         """Opens the OSC port and starts the engine. `ControlError` when the port cannot be had."""
@@ -138,6 +139,7 @@ class Stage:
         self._answer_queries()
         self._send_controls()
         self._keeper.start()
+        self._prepared.start()
         self._outlets.start()
         if self._advertise and self._query is not None:  # takes a second, in which the engine loads
             self._advertisement = Advertisement(self._osc.host, self._osc.port, self._query.port)
@@ -159,6 +161,7 @@ class Stage:
                 told.stop()
         self._outlets.stop()
         self._osc.join()
+        self._prepared.stop()
         self._links.close()
         self._read.close()
 
@@ -341,15 +344,12 @@ class Stage:
     def _go_to(self, name: str, fade_s: float | None) -> None:
         self._called = None
         try:
-            preset = self._store.load(name)
-            if fade_s is None:
-                fade_s = preset.fade_s if "fade_s" in preset.model_fields_set else float(self.desk.get("fade"))
-            composed = self._compose(preset, fade_s)
+            preset, told = self._compose(name, fade_s)
         except CymaticError as error:
             self.tell(str(error))
         else:
             self._pads.remember(self.preset, self._told, self._words)
-            self._send(*composed, fade_s)
+            self._send(preset, told)
 
     def _go_back(self, fade_s: float | None) -> None:
         """Undo the newest call: preset, words and look as they stood before it."""
@@ -363,17 +363,21 @@ class Stage:
         told = {**place.told, "serial": self._preset_serial, "fade_s": fade_s}
         self._move_to(place.preset, told, place.controls, place.words, fade_s)
 
-    def _compose(self, preset: Preset, fade_s: float) -> tuple[Preset, dict[str, Any]]:
-        """The preset and what the engine is told of it. Raises `CymaticError` when it does not fit the bundle."""
-        from presets.compose import compose, needs_encoder
-
-        encode = self._read if needs_encoder(preset, self.bundle) else None
+    def _compose(self, name: str, fade_s: float | None) -> tuple[Preset, dict[str, Any]]:
+        """The preset and what the engine is told of it; `fade_s` None: as it says, or the desk. Raises `CymaticError`
+        when it cannot be played."""
+        ready = self._prepared.get(name, self._read)
+        for line in ready.lines:
+            self.tell(line)
+        if fade_s is None:
+            stated = "fade_s" in ready.preset.model_fields_set
+            fade_s = ready.preset.fade_s if stated else float(self.desk.get("fade"))
         self._preset_serial += 1
-        return preset, compose(preset, self.bundle, self._preset_serial, fade_s, encode)
+        return ready.preset, {**ready.told, "serial": self._preset_serial, "fade_s": fade_s}
 
-    def _send(self, preset: Preset, told: dict[str, Any], fade_s: float) -> None:
+    def _send(self, preset: Preset, told: dict[str, Any]) -> None:
         """Puts the preset on the desk and sends its place in W+ to the engine."""
-        self._move_to(preset.name, told, preset.controls, "", fade_s)
+        self._move_to(preset.name, told, preset.controls, "", told["fade_s"])
 
     def _move_to(
         self, preset: str, told: dict[str, Any], controls: Mapping[str, float], words: str, fade_s: float
@@ -437,12 +441,13 @@ class Stage:
         self.bundle = bundle
         self._read.close()
         self._read = Reader(bundle, self.tell)
+        self._prepared.change_bundle(bundle)
         self._pads.forget()  # places in the other bundle's W+
         self._preset_serial += 1
         told = {**CALM, "serial": self._preset_serial}
         try:
             if self.preset:
-                _, told = self._compose(self._store.load(self.preset), 0.0)
+                _, told = self._compose(self.preset, 0.0)
         except CymaticError as error:
             self.tell(f"a calm picture instead of the preset {self.preset}: {error}")
         self._told, self._words = told, ""  # typed words are read again

@@ -30,6 +30,10 @@ PADS = 16
 UNBANKED = "others"
 
 
+Stamp = tuple[int, ...]
+"""What tells a file from what it was or will be; empty where there is none."""
+
+
 class Bank(NamedTuple):
     """Up to `PADS` presets under one name."""
 
@@ -98,6 +102,14 @@ class PresetStore:
                     return read_preset(path)
         known = ", ".join(self.names()) or "none"
         raise PresetError(f"there is no preset {name[:60]!r}; there are {known}")
+
+    def stamp(self, name: str) -> Stamp:
+        """Changes whenever what `load` gives does. Costs no reading."""
+        for folder in reversed(self._folders) if is_name(name) else ():
+            with contextlib.suppress(OSError):
+                found = os.lstat(folder / (name + _SUFFIX))
+                return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+        return ()
 
     def save(self, preset: Preset, backup: bool = True) -> Path:
         """Write to the last folder; with `backup` the good file that was there stays as `.bak`. Raises `PresetError`.

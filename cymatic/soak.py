@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "at every picture that is shown, and end with a verdict as JSON. Exit code 1 when a limit is broken.",
     )
     parser.add_argument("--hours", type=seconds, default=0.5, metavar="H", help="how long (default: 0.5)")
-    parser.add_argument("--faults", default="all", metavar="all|NAMES", help="names by comma, ? lists them")
+    parser.add_argument("--faults", default="all", metavar="all|none|NAMES", help="names by comma, ? lists them")
     parser.add_argument(
         "--every", type=seconds, default=60.0, metavar="SECONDS", help="from one fault to the next (default: 60)"
     )
@@ -99,7 +99,10 @@ def _soak(
         display = VirtualDisplay(screen)
         opened.callback(display.stop)
         env |= display.env
+    films = folder / "films"
+    films.mkdir()
     arguments = [*heard, "--bundle", str(copy), "--runtime", args.runtime, "--report", str(report)]
+    arguments += ["--record-to", str(films)]
     arguments += ["--fullscreen"] if args.window else ["--headless"]
     arguments += ["--fps", args.fps] if args.fps else []
     show = Show(arguments, free_port(), env, folder / "show.log")
@@ -107,7 +110,7 @@ def _soak(
     first = show.wait_for_pictures()
     traffic = Traffic(show.port)
     opened.callback(traffic.close)
-    trial = Trial(show, microphone, traffic, copy, first[-1])
+    trial = Trial(show, microphone, traffic, copy, films, first[-1])
     opened.callback(release, trial.harmed)
     soak = Soak(trial, display, faults, 3600.0 * args.hours, args.every, _say)
     soak.see(first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import shutil
 import sys
 from collections.abc import Sequence
@@ -30,12 +31,14 @@ HEARD_DB = -70.0
 
 @dataclass
 class Trial:
-    """What a fault may lay hands on. `row` is the newest of the show; `bundle` a copy that the show plays."""
+    """What a fault may lay hands on. `row` is the newest of the show; `bundle` a copy that it plays; `films` is where
+    it records to."""
 
     show: Show
     microphone: VirtualMicrophone | None
     traffic: Traffic
     bundle: Path
+    films: Path
     row: Row
     harmed: list[psutil.Process] = field(default_factory=list)
 
@@ -231,18 +234,44 @@ class OscStorm(Fault):
         return answered_at if answered_at > ended_at else None
 
 
+class RecorderKilled(Fault):
+    """kill -9 of a recording, six seconds after it was begun."""
+
+    name = "recorder"
+    lasts_s = 6.0
+
+    def possible(self, trial: Trial) -> str | None:
+        return None if importlib.util.find_spec("av") else "PyAV is not installed"
+
+    def begin(self, trial: Trial) -> None:
+        shutil.rmtree(trial.films, ignore_errors=True)  # the one before
+        trial.films.mkdir()
+        trial.traffic.send("record", True)
+
+    def end(self, trial: Trial) -> None:
+        for child in psutil.Process(trial.show.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "engine.recording" in child.cmdline():
+                    child.kill()
+
+    def back(self, trial: Trial, row: Row, begun_at: float, ended_at: float) -> float | None:
+        """The performer is told that it has ended; the control is off again by then."""
+        told = row["at"] > ended_at and any("the recording ended" in line for line in row["lines"])
+        return row["at"] if told else None
+
+
 FAULTS: tuple[Fault, ...] = (
     EngineKilled(), Unplugged(), EngineFrozen(), ServerKilled(), EngineOutOfMemory(), OscStorm(), BundleBroken(),
-    ServerFrozen(), Suspended(),
+    ServerFrozen(), RecorderKilled(), Suspended(),
 )  # fmt: skip
 """In the order in which they are done: between two that stop the engine lies one that does not, so that the engine
 does not fail three times within a minute unless a fault means it to."""
 
 
 def choose(names: str) -> tuple[Fault, ...]:
-    """The faults of a list like `engine-kill,microphone`, or all. `CymaticError` names what is not known."""
-    if names == "all":
-        return FAULTS
+    """The faults of a list like `engine-kill,microphone`, `all` or `none`. `CymaticError` names what is not known."""
+    if names in ("all", "none"):
+        return FAULTS if names == "all" else ()
     known = {fault.name: fault for fault in FAULTS}
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in known]

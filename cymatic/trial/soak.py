@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -102,11 +104,10 @@ class Soak:
                 self._fault.end(self._trial)
                 harm.ended_at = time.perf_counter()
             self._close_when_over(harm, now)
-        if now >= self._sampled_at + SAMPLE_S:
+        self._look_at_display()
+        if now >= max(self._steady_at, self._sampled_at + SAMPLE_S):
             self._sampled_at = now
-            self._look_at_display()
-            if now >= self._steady_at:
-                self._sample(now)
+            self._sample(now)
 
     @property
     def _done(self) -> int:
@@ -178,15 +179,12 @@ def schedule(faults: Sequence[Fault], seconds: float, every: float) -> Iterator[
     """
     last = seconds - min(TAIL_S, every)
     gentle = [fault for fault in faults if not fault.stops_engine]
-    turn, at = 0, every
-    while at <= last:
-        if turn < len(faults) or at < STEADY * seconds:
-            yield at, faults[turn % len(faults)]
-        elif gentle:
-            yield at, gentle[turn % len(gentle)]
-        else:
+    steady = max(len(faults), math.ceil(STEADY * seconds / every) - 1)  # so many come before
+    turns = itertools.chain(itertools.islice(itertools.cycle(faults), steady), itertools.cycle(gentle))
+    for turn, fault in enumerate(turns, 1):
+        if turn * every > last:
             return
-        turn, at = turn + 1, at + every
+        yield turn * every, fault
 
 
 def _handles(process: psutil.Process) -> int:

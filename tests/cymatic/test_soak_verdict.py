@@ -159,6 +159,8 @@ def test_every_fault_is_done_once_and_the_engine_is_left_alone_later():
     assert {fault.stops_engine for at, fault in planned if at >= 600.0} == {False}
     assert max(at for at, _ in planned) <= 1785.0
     assert len(planned) == 29
+    later = [fault for at, fault in planned if at > 660.0]
+    assert len(set(later)) == sum(not fault.stops_engine for fault in FAULTS), "all that are left take turns"
     engine = [at for at, fault in planned if fault.stops_engine]
     assert min(np.diff(engine)) >= 120.0, "three failures within a minute are only the bundle's"
 
@@ -171,5 +173,7 @@ def test_a_short_run_still_does_every_fault():
 def test_faults_are_chosen_by_name():
     assert [fault.name for fault in choose("osc-storm, engine-kill")] == ["osc-storm", "engine-kill"]
     assert choose("all") == FAULTS
+    assert choose("none") == ()
+    assert list(schedule((), 600.0, 60.0)) == []
     with pytest.raises(CymaticError, match=r"'flood'.*engine-kill"):
         choose("flood")

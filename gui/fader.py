@@ -156,14 +156,12 @@ class Fader(QSlider):
         painter.end()
 
     def _write(self, painter: QPainter, room: QRectF, lit: bool) -> None:
-        """Name and figure; where they do not fit side by side the unit goes first, then the end of the name."""
+        """Name and figure, a factor without its sign; where both do not fit, the end of the name goes."""
         inset = style.px(self.INSET)
         words = room.adjusted(inset, 0, -inset, 0)
         painter.setFont(style.face(style.SMALL + 1))
         measure = painter.fontMetrics()
-        figure = reading(self.control, self._value)
-        if measure.horizontalAdvance(f"{self.name} {figure}") > words.width():
-            figure = figure.partition(" ")[0]
+        figure = reading(self.control, self._value).removesuffix(" ×")
         painter.setPen(style.color(style.TEXT))
         painter.drawText(words, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, figure)
         left = words.adjusted(0, 0, -measure.horizontalAdvance(figure) - inset / 2, 0)

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QScrollArea, QSizePolicy, QVB
 
 from engine.control.registry import Control
 from gui import style
+from gui.board import TALL
 from gui.fader import label
 from gui.widgets import heading, panel, row
 
@@ -92,8 +93,11 @@ def _grid(board: Board, prefix: str, controls: list[Control]) -> QGridLayout:
     grid.setSpacing(style.px(5))
     for at, control in enumerate(controls):
         guard = control.kind == "bool" and control.default is True
-        words = label(control, prefix)
+        words = f"● {label(control, prefix)}"
         widget = board.toggle(control.name, words, "guard") if guard else board.widget(control.name, prefix)
+        if control.kind != "float":  # as tall as the bars beside it
+            widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+            widget.setMaximumHeight(style.px(TALL))
         grid.addWidget(widget, at // across, at % across)
         grid.setColumnStretch(at % across, 1)
     return grid

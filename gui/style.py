@@ -21,6 +21,7 @@ PANEL = "#101214"
 RAISED = "#1a1d20"
 HOVER = "#23272b"
 LINE = "#2a2e33"
+CHOSEN = "#434a52"
 FAINT = "#737a82"
 MUTED = "#a3a9b0"
 TEXT = "#f1eee9"
@@ -110,7 +111,7 @@ QFrame#panel QPushButton[role="segment"] {{
 }}
 QFrame#panel QPushButton[role="segment"]:hover {{ color: {TEXT}; }}
 QFrame#panel QPushButton[role="segment"]:checked {{
-    background: {TEXT}; border-color: {TEXT}; color: {BACKGROUND};
+    background: {CHOSEN}; border-color: {CHOSEN}; color: {TEXT};
 }}
 QFrame#panel QPushButton[end="left"] {{
     border-top-left-radius: {px(5)}px; border-bottom-left-radius: {px(5)}px;

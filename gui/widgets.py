@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from gui import style
@@ -37,6 +37,25 @@ class Button(QPushButton):
             event.ignore()
 
 
+class List(QComboBox):
+    """A list of names that shows by a mark that there are more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(style.color(style.MUTED), style.px(1.5)))
+        at, reach = QPointF(self.width() - style.px(14), self.height() / 2), style.px(3.5)
+        left, foot, right = QPointF(-reach, -reach / 2), QPointF(0, reach / 2), QPointF(reach, -reach / 2)
+        painter.drawPolyline([at + left, at + foot, at + right])
+        painter.end()
+
+
 class Choice(QWidget):
     """One of several names: a row of buttons for a few, a list for many, which `words` then introduce.
 
@@ -51,7 +70,7 @@ class Choice(QWidget):
         self.value = ""
         self._tip, self._words = tip, words
         self.buttons: dict[str, Button] = {}
-        self.box: QComboBox | None = None
+        self.box: List | None = None
         self.setAccessibleName(name)
         self._layout = QHBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -86,10 +105,8 @@ class Choice(QWidget):
                 button.clicked.connect(lambda _, option=option: self._choose(option))
                 self._layout.addWidget(button)
         else:
-            self.box = QComboBox()
-            self.box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            self.box = List()
             self.box.setToolTip(self._tip)
-            self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             for option in self.options:
                 self.box.addItem(f"{self._words}  {option}" if self._words else option, option)
             self.box.activated.connect(lambda row: self._choose(self.options[row]))

@@ -91,7 +91,7 @@ def photograph(name: str, arguments: list[str], seconds: float, size: tuple[int,
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG of at most `LARGEST` bytes: where it must, painted pixels get coarser, flat colours stay as they are."""
+    """Writes a PNG of at most `LARGEST` bytes: where it must, painted pixels get coarser and flat colours stay."""
     pixels = np.asarray(picture)
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     _, where, counts = np.unique(packed, return_inverse=True, return_counts=True)

@@ -33,7 +33,7 @@ class Headline:
         layout.setContentsMargins(style.px(style.PAD), style.px(6), style.px(style.PAD), style.px(6))
         layout.setSpacing(style.px(7))
         mark = QLabel()
-        mark.setPixmap(style.mark(style.px(26)))
+        mark.setPixmap(style.mark(style.px(26), self.frame.devicePixelRatioF()))
         self.dot = text("●", style.SMALL, "accent")
         self.state = text("Loading", style.BODY, "figure")
         layout.addWidget(mark)

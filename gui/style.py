@@ -194,9 +194,10 @@ def heat_table() -> NDArray[np.uint8]:
     return np.stack([np.interp(at, stops, channel) for channel in channels], axis=1).astype(np.uint8)
 
 
-def mark(size: int) -> QPixmap:
-    """The mark of the program: a drop of sound and its rings."""
-    pixmap = QPixmap(size, size)
+def mark(size: int, ratio: float = 1.0) -> QPixmap:
+    """The mark of the program: a drop of sound and its rings; `ratio` pixels of the display to one of the window."""
+    pixmap = QPixmap(round(size * ratio), round(size * ratio))
+    pixmap.setDevicePixelRatio(ratio)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)

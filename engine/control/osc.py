@@ -28,6 +28,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from engine.control.desk import Desk
 from engine.control.packet import Argument, Malformed, pack, unpack
@@ -353,6 +354,7 @@ class OscServer:
         with self._desk.together():
             self._serial, changed = self._desk.changes_since(self._serial)
             moved = [(PREFIX + name, value, self._desk.mover(name)) for name, value in changed.items()]
+        packed = cache(pack)  # once for all who are told
         status: Mapping[str, Value] = {}
         if now - self._told_at >= STATUS_S:
             self._told_at, status = now, self._status
@@ -364,19 +366,19 @@ class OscServer:
             news += [(STATUS + key, value) for key, value in status.items() if subscription.told.get(key) != value]
             subscription.told.update(status)
             for address, value in news:
-                self._send(subscription.peer, address, value)
+                self._send(subscription.peer, packed(address, value))
 
     def _reply(self, peer: Peer, address: str, value: Value) -> None:
         if address == ERROR:
             self._log(f"from {peer.name}: {value}")
         if (self._complaints if address == ERROR else self._answers.of(peer)).passes():
-            self._send(peer, address, value)
+            self._send(peer, pack(address, value))
         else:
             self._counters["unanswered"] += 1
 
-    def _send(self, peer: Peer, address: str, value: Value) -> None:
+    def _send(self, peer: Peer, packet: bytes) -> None:
         try:
-            peer.send(pack(address, value))
+            peer.send(packet)
         except OSError as error:
             self._count("errors", f"answering {peer.name}: {error}")
         else:

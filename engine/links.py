@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from engine.channel import LatestValue
-from engine.reel import SOUND_BLOCK, SOUND_RECORDS, Reel
+from engine.reel import SOUND_BYTES, SOUND_RECORDS, Reel
 from engine.slot import FrameSlot
 
 PRESET_BYTES = 4 << 20
@@ -37,7 +37,7 @@ class Links:
     def create(cls, height: int, width: int) -> Self:
         """New links for pictures of height × width."""
         slot = FrameSlot.create(height, width)
-        sound = Reel.create(SOUND_RECORDS, 4 * SOUND_BLOCK)
+        sound = Reel.create(SOUND_RECORDS, SOUND_BYTES)
         return cls(slot, sound, LatestValue.create(), LatestValue.create(PRESET_BYTES), LatestValue.create())
 
     @classmethod

@@ -125,7 +125,8 @@ class Player:
         block = self._source.read()
         painter.hear(block.samples)
         if len(block.samples):
-            self._links.sound.write_sound(block.samples, block.captured_at, self._source.sample_rate)
+            heard = block.samples if block.channels is None else block.channels
+            self._links.sound.write_sound(heard, block.captured_at, self._source.sample_rate)
             self._captured_at = block.captured_at - painter.controls["latency/offset"] / 1000.0
         if not painter.ready:
             return  # the stage has not named the preset yet

@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from engine import memory
 
+CHANNELS = 2
+"""Sound is kept as stereo, whatever comes."""
 SOUND_BLOCK = 4096
-"""Most samples in one record of sound."""
+SOUND_BYTES = SOUND_BLOCK * CHANNELS * 4
+"""Most frames, and bytes, in one record of sound."""
 SOUND_RECORDS = 512
 """Records of sound: more than eight seconds of a show at 60 frames a second."""
 
@@ -35,7 +38,7 @@ class Record:
     """One picture or one block of sound.
 
     `index`: 1 for the first of a reel, then one more each. `at`: `perf_counter` time at which the picture was shown, or
-    the newest sample captured. `value`: the picture's level 0..1 (see `engine.present`), or samples a second. `data`:
+    the newest sample captured. `value`: the picture's level 0..1 (see `engine.present`), or frames a second. `data`:
     the reader's own copy, uint8 `[n]`.
     """
 
@@ -43,6 +46,11 @@ class Record:
     at: float
     value: float
     data: NDArray[np.uint8]
+
+    @property
+    def sound(self) -> NDArray[np.float32]:
+        """A record of sound as float32 `[n, CHANNELS]`."""
+        return self.data.view(np.float32).reshape(-1, CHANNELS)
 
 
 class Reel:
@@ -108,11 +116,18 @@ class Reel:
         self._header["newest"] = index
         return index
 
-    def write_sound(self, samples: NDArray[np.float32], at: float, rate: float) -> None:
-        """Adds mono sound `[n]` at `rate` samples a second, whose newest sample was captured at `at`."""
-        for begin in range(0, len(samples), SOUND_BLOCK):
-            part = samples[begin : begin + SOUND_BLOCK]
-            self.write(part, at - (len(samples) - begin - len(part)) / rate, rate)
+    def write_sound(self, sound: NDArray[np.float32], at: float, rate: float) -> None:
+        """Adds sound `[n]` or `[n, channels]` at `rate` frames a second, whose newest frame was captured at `at`.
+
+        Mono goes to both sides, and so does the mean of more than two channels.
+        """
+        if sound.ndim > 1 and sound.shape[1] > CHANNELS:
+            sound = sound.mean(axis=1)
+        if sound.ndim == 1 or sound.shape[1] < CHANNELS:
+            sound = np.repeat(sound.reshape(-1, 1), CHANNELS, axis=1)
+        for begin in range(0, len(sound), SOUND_BLOCK):
+            part = sound[begin : begin + SOUND_BLOCK]
+            self.write(part, at - (len(sound) - begin - len(part)) / rate, rate)
 
     def read(self, index: int) -> Record | None:
         """The record of that index, or None when it has been overwritten or was never there."""

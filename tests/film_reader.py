@@ -14,12 +14,18 @@ BITS = 16
 
 @dataclass(frozen=True)
 class Film:
-    """`pictures`: uint8 RGB `[n, H, W, 3]`, shown at `times` (s). `sound`: mono, from time 0, at `rate`."""
+    """`pictures`: uint8 RGB `[n, H, W, 3]`, shown at `times` (s). `stereo`: sound `[m, 2]` from time 0, at
+    `rate`."""
 
     pictures: np.ndarray
     times: np.ndarray
-    sound: np.ndarray
+    stereo: np.ndarray
     rate: int
+
+    @property
+    def sound(self) -> np.ndarray:
+        """Both sides mixed, `[m]`."""
+        return self.stereo.mean(axis=1)
 
 
 def read_film(path: Path) -> Film:
@@ -31,10 +37,10 @@ def read_film(path: Path) -> Film:
     with av.open(str(path)) as file, contextlib.suppress(av.InvalidDataError):
         rate = file.streams.audio[0].rate
         for block in file.decode(audio=0):
-            blocks.append((float(block.time), block.to_ndarray()[0]))
+            blocks.append((float(block.time), block.to_ndarray().T))
     sound = np.concatenate([block for _, block in blocks])
     early = round(-blocks[0][0] * rate)  # where the encoder began before the film did
-    sound = sound[early:] if early > 0 else np.concatenate([np.zeros(-early, np.float32), sound])
+    sound = sound[early:] if early > 0 else np.concatenate([np.zeros((-early, 2), np.float32), sound])
     return Film(np.stack([picture for _, picture in frames]), np.array([time for time, _ in frames]), sound, rate)
 
 

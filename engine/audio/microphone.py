@@ -211,13 +211,13 @@ class Microphone:
         block, stamp = capture.ring.read()
         self._gaps += capture.ring.lost > lost
         if not len(block):
-            if capture.stalled(now):
+            if self.state in (SourceState.STALLED, SourceState.LOST):
                 return self._silence(now, now - capture.quiet_s(now))
             return Block(np.empty(0, np.float32), now)
         self._filled_to = None
         self.frames += len(block)
         self._count(block)
-        return Block(block.mean(axis=1), stamp)
+        return Block(block.mean(axis=1), stamp, block)
 
     def _silence(self, now: float, since: float) -> Block:
         """What a dead microphone sounds like: zeros, as many as time has passed."""
@@ -241,10 +241,12 @@ class Microphone:
     # -- the watcher's thread
 
     def _watch(self, stopping: threading.Event, answered: threading.Event) -> None:
-        pause = BACK_OFF_S[0]
+        pause, tries = BACK_OFF_S[0], 0
         while not stopping.is_set():
             try:
-                stream, capture = self._open(again=answered.is_set())
+                # A new list of devices costs 30 ms and leaves 13 KiB behind in PortAudio: every other time will do.
+                tries += 1
+                stream, capture = self._open(again=answered.is_set(), listed=tries % 2 == 1)
             except AudioError as error:
                 if self._fault != str(error):
                     log.warning("microphone: %s", error)
@@ -259,6 +261,7 @@ class Microphone:
                 self._guard(capture, stopping, answered)
             _close(stream)
             pause = BACK_OFF_S[0] if capture.heard else min(2 * pause, BACK_OFF_S[1])
+            tries = 0 if capture.heard else tries
             stopping.wait(pause)
 
     def _guard(self, capture: Capture, stopping: threading.Event, answered: threading.Event) -> None:
@@ -298,10 +301,11 @@ class Microphone:
         self._instead = None if source == self._fed_by else source
         return self._instead is not None and self._wanted is not None
 
-    def _open(self, again: bool) -> tuple[Any, Capture]:
+    def _open(self, again: bool, listed: bool) -> tuple[Any, Capture]:
+        """`again`: the device of the same name, no other. `listed`: as PortAudio has listed it before."""
         global _open_streams
         sd = portaudio()
-        if again:
+        if again and not listed:
             _initialise_again(sd)
         device: InputDevice = find_again(self.name) if again else find_input(self._wanted)
         capture = Capture(self.sample_rate, self.channels, self._clock)

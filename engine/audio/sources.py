@@ -38,10 +38,12 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """New sound: mono float32 [n] (n may be 0) and the `perf_counter` time of its newest sample."""
+    """New sound: mono float32 [n] (n may be 0), the `perf_counter` time of its newest sample, and all its channels,
+    [n, channels], where they are known."""
 
     samples: Float32
     captured_at: float
+    channels: Float32 | None = None
 
 
 class Source(Protocol):
@@ -163,14 +165,15 @@ class FileSource:
             self.gaps += 1
             self._started_at += missed / self.sample_rate
             due -= missed
-        samples = self._decode(max(due, 0))
+        channels = self._decode(max(due, 0))
+        samples = channels.mean(axis=1)
         self._position += len(samples)
         self.frames += len(samples)
         self._silent += 0 if samples.any() else len(samples)
-        return Block(samples, self._started_at + self._position / self.sample_rate)
+        return Block(samples, self._started_at + self._position / self.sample_rate, channels)
 
     def _decode(self, frames: int) -> Float32:
-        """The next `frames` frames as mono; silence where the file has become unreadable."""
+        """The next `frames` frames, [frames, channels]; silence where the file has become unreadable."""
         parts: list[Float32] = []
         wanted, fruitless = frames, 0
         while wanted > 0 and fruitless < 2:
@@ -184,11 +187,11 @@ class FileSource:
                 self.gaps += 1
                 self._ended, part = True, np.empty((0, self.channels), np.float32)
             fruitless = 0 if len(part) else fruitless + 1
-            parts.append(part.mean(axis=1))
+            parts.append(part)
             wanted -= len(part)
         if frames:
             self.error = f"{self._path} can no longer be read" if wanted else None
-        return np.concatenate([*parts, np.zeros(wanted, np.float32)])
+        return np.concatenate([*parts, np.zeros((wanted, self.channels), np.float32)])
 
 
 class SoundFile:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.present import apply_output
 from engine.recording.soundtrack import Soundtrack
 from engine.recording.take import Take
-from engine.reel import Follower, Record, Reel
+from engine.reel import CHANNELS, Follower, Record, Reel
 
 HOLD_S = 0.5
 """A picture that stands is written again after so long, so that the file is whole up to now."""
@@ -57,7 +57,7 @@ class Session:
         self._pictures, self._heard = Follower(pictures), Follower(sound)
         self._half_full = pictures.records // 2
         self._began_at = clock()
-        self._soundtrack = Soundtrack(sample_rate, self._began_at)
+        self._soundtrack = Soundtrack(sample_rate, self._began_at, CHANNELS)
         self._shown: Record | None = None
         self._written_at = 0.0
         self._disk_seen_at = 0.0
@@ -124,7 +124,7 @@ class Session:
     def _follow_sound(self, now: float) -> bool:
         track = []
         while (record := self._heard.next()) is not None:
-            track.append(self._soundtrack.push(record.data.view(np.float32), record.at, record.value))
+            track.append(self._soundtrack.push(record.sound, record.at, record.value))
         track.append(self._soundtrack.wait(now))
         self._take.sound(np.concatenate(track))
         return len(track) > 1

@@ -39,7 +39,7 @@ _ROLL_OFF, _BETA = 0.94, 9.0
 
 
 class Soundtrack:
-    """Blocks of mono sound in, the track out. One thread, no clock: all times come with the sound.
+    """Blocks of sound in, the track out, both `[n, channels]`. One thread, no clock: all times come with the sound.
 
     `rate`: samples a second of the track. `began_at`: time of its first sample, seconds on the clock of the stamps.
 
@@ -50,8 +50,9 @@ class Soundtrack:
     error_s : how far the newest block lay from its place on the track before the loop corrected it.
     """
 
-    def __init__(self, rate: int, began_at: float) -> None:
+    def __init__(self, rate: int, began_at: float, channels: int) -> None:
         self.rate = rate
+        self._channels = channels
         self.written = 0
         self.gaps = 0
         self.error_s = 0.0
@@ -61,7 +62,7 @@ class Soundtrack:
         self._bend = 0.0  # what the loop has learned of the drift
         self._source_rate = float(rate)
         self._kernels = _kernels(1.0)
-        self._input = np.zeros(TAPS // 2 - 1, np.float32)  # what the first samples look back on
+        self._input = self._zeros(TAPS // 2 - 1)  # what the first samples look back on
         self._at = TAPS // 2 - 1.0  # place in `_input` of the next sample of the track
         self._step = 1.0
 
@@ -71,20 +72,20 @@ class Soundtrack:
         return self.written / self.rate + (len(self._input) - self._at) / (self._step * self.rate)
 
     def push(self, samples: Float32, stamp: float, rate: float) -> Float32:
-        """A block `[n]` at `rate` samples a second whose newest sample is stamped `stamp`; the track that is ready."""
+        """A block at `rate` samples a second whose newest sample is stamped `stamp`; the track that is ready."""
         parts = []
         if rate != self._source_rate:
             parts.append(self._change_rate(rate))
         self._waiting.append((samples, stamp))
         while stamp - self._waiting[0][1] > LOOK_AHEAD_S:
             parts.append(self._take_first())
-        return np.concatenate([*parts, np.zeros(0, np.float32)])
+        return np.concatenate([*parts, self._zeros(0)])
 
     def wait(self, now: float) -> Float32:
         """The track that is ready at time `now` when no sound comes: silence, once the pause grows too long."""
         newest = self._waiting[-1][1] if self._waiting else self._began_at + self.seconds
         if now - newest <= LONGEST_PAUSE_S:
-            return np.zeros(0, np.float32)
+            return self._zeros(0)
         ready = self._drain()
         self._silence(now - LOOK_AHEAD_S - self._began_at - self.seconds)
         self._sounds = False
@@ -96,7 +97,10 @@ class Soundtrack:
         return np.concatenate([ready, self._end(now - self._began_at)])
 
     def _drain(self) -> Float32:
-        return np.concatenate([*(self._take_first() for _ in range(len(self._waiting))), np.zeros(0, np.float32)])
+        return np.concatenate([*(self._take_first() for _ in range(len(self._waiting))), self._zeros(0)])
+
+    def _zeros(self, count: int) -> Float32:
+        return np.zeros((count, self._channels), np.float32)
 
     def _take_first(self) -> Float32:
         """Puts the oldest block where it belongs."""
@@ -123,7 +127,7 @@ class Soundtrack:
         count = round(seconds * self._source_rate)
         if count > 0:
             self.gaps += self._sounds
-            self._input = np.append(self._input, np.zeros(count, np.float32))
+            self._input = np.concatenate([self._input, self._zeros(count)])
 
     def _follow(self, error: float, passed: float) -> None:
         """One turn of the loop: bend the rate so that the error goes."""
@@ -138,14 +142,14 @@ class Soundtrack:
         rest = np.concatenate([self._drain(), self._end(self.seconds)])
         self._source_rate, self._step, self._bend = rate, rate / self.rate, 0.0
         self._kernels = _kernels(min(1.0, self.rate / rate))
-        self._input, self._at = np.zeros(TAPS // 2 - 1, np.float32), TAPS // 2 - 1.0
+        self._input, self._at = self._zeros(TAPS // 2 - 1), TAPS // 2 - 1.0
         return rest
 
     def _end(self, seconds: float) -> Float32:
         """What is missing of the track up to there, with silence after the last sound."""
         begin, self._sounds = self.written, False
         self._silence(seconds - self.seconds)
-        self._input = np.append(self._input, np.zeros(TAPS, np.float32))
+        self._input = np.concatenate([self._input, self._zeros(TAPS)])
         track = self._resample()[: max(round(seconds * self.rate) - begin, 0)]
         self.written = begin + len(track)
         return track
@@ -177,7 +181,7 @@ def _interpolate(samples: Float32, places: NDArray[np.float64], kernels: Float32
     between = (phase - row).astype(np.float32)[:, None]
     kernel = kernels[row] * (1.0 - between) + kernels[row + 1] * between
     around = samples[whole[:, None] + np.arange(1 - TAPS // 2, TAPS // 2 + 1)]
-    sound: Float32 = np.einsum("nt,nt->n", around, kernel)
+    sound: Float32 = np.einsum("ntc,nt->nc", around, kernel)
     return sound
 
 

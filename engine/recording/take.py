@@ -30,7 +30,7 @@ class Take:
     """Pictures and sound to one file, each in its own order; a context manager. One thread.
 
     `path`: a file that is there and may be written over. Pictures are `height` × `width`, an odd last row or column is
-    left out. The sound is mono at `sample_rate`, which AAC must have (`engine.codec.aac_rate`). All methods raise
+    left out. The sound is stereo at `sample_rate`, which AAC must have (`engine.codec.aac_rate`). All methods raise
     OSError (which `av.FFmpegError` is, too, when a disk is full) as soon as the file cannot be written.
     """
 
@@ -44,7 +44,7 @@ class Take:
             self._video = add_video(
                 self._file, self._height, self._width, USUAL_RATE, TIME_BASE, dict(QUALITY), THREADS
             )
-            self._audio = add_sound(self._file, sample_rate, "mono")
+            self._audio = add_sound(self._file, sample_rate, "stereo")
         except BaseException:
             self._file.close()
             raise
@@ -62,9 +62,9 @@ class Take:
         self._file.mux(self._video.encode(frame))
 
     def sound(self, samples: NDArray[np.float32]) -> None:
-        """More sound `[n]`, copied."""
+        """More sound `[n, 2]`, copied."""
         if len(samples):
-            frame = sound_frame(samples[:, None], self._sample_rate, "mono", self._samples)
+            frame = sound_frame(samples, self._sample_rate, "stereo", self._samples)
             self._samples += len(samples)
             self._file.mux(self._audio.encode(frame))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine import memory
-from engine.reel import Follower, Reel
+from engine.reel import SOUND_BYTES, Follower, Reel
 
 
 @pytest.fixture
@@ -61,15 +61,19 @@ def test_sound_is_cut_into_records_that_keep_their_times(reel):
     sound = np.arange(2500, dtype=np.float32)
     with pytest.raises(ValueError, match="do not fit"):
         reel.write(sound, 1.0, 1000.0)
-    big = Reel.create(8, 4 * 4096)
+    big = Reel.create(8, SOUND_BYTES)
     try:
         follower = Follower(big)
         long = np.arange(10_000, dtype=np.float32)
         big.write_sound(long, 20.0, 1000.0)
         records = [follower.next() for _ in range(3)]
         assert [record.at for record in records] == pytest.approx([20.0 - 5.904, 20.0 - 1.808, 20.0])
-        assert np.concatenate([record.data.view(np.float32) for record in records]).tolist() == long.tolist()
+        kept = np.concatenate([record.sound for record in records])
+        assert np.array_equal(kept, np.stack([long, long], axis=1)), "mono is on both sides"
         assert {record.value for record in records} == {1000.0}
+        for sound, heard in (([[1, 2], [3, 4]], [[1, 2], [3, 4]]), ([[1, 2, 6]], [[3, 3]]), ([[5]], [[5, 5]])):
+            big.write_sound(np.array(sound, np.float32), 21.0, 1000.0)
+            assert follower.next().sound.tolist() == heard
     finally:
         big.close()
 

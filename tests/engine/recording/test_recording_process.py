@@ -15,7 +15,7 @@ from conftest import wait_until
 from film_reader import number_of, numbered, read_film
 
 from engine.outlet import Outlet
-from engine.reel import Reel
+from engine.reel import SOUND_BYTES, Reel
 
 RATE = 16_000
 HEIGHT, WIDTH = 32, 64
@@ -59,7 +59,7 @@ class Show:
 
 @pytest.fixture
 def reels():
-    reels = Reel.create(16, HEIGHT * WIDTH * 4), Reel.create(512, 4 * 4096)
+    reels = Reel.create(16, HEIGHT * WIDTH * 4), Reel.create(512, SOUND_BYTES)
     yield reels
     for reel in reels:
         reel.close()

@@ -21,6 +21,7 @@ def write(path: Path, times: np.ndarray) -> None:
     """Numbered pictures at these times, and a sweep as long as they last."""
     seconds = np.arange(round(times[-1] * RATE)) / RATE
     sound = (0.4 * np.sin(2 * np.pi * (200 + 300 * seconds) * seconds)).astype(np.float32)
+    sound = np.stack([sound, np.zeros_like(sound)], axis=1)
     with Take(path, 32, 64, RATE) as take:
         heard = 0
         for number, shown_at in enumerate(times):

@@ -7,7 +7,7 @@ application must exist.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -50,16 +50,19 @@ class Display(BaseModel):
     def found(self, screens: Sequence[QScreen]) -> QScreen | None:
         """The screen on this display: the same thing in any socket, else what is in its socket now; None for neither.
 
-        Two of the same make and model without a serial number are told apart by their sockets.
+        Two of a kind that state no serial number are told apart by their sockets.
         """
         known = [Display.of(screen) for screen in screens]
-        rules = [lambda other: other == self, lambda other: other.socket == self.socket]
-        if self.serial:
-            rules.insert(1, lambda other: other.model_copy(update={"socket": self.socket}) == self)
+        moved = self.model_copy(update={"socket": ""})
+        rules: tuple[Callable[[Display], bool], ...] = (
+            lambda other: other == self,
+            lambda other: bool(self.model or self.serial) and other.model_copy(update={"socket": ""}) == moved,
+            lambda other: other.socket == self.socket,
+        )
         for rule in rules:
-            for screen, other in zip(screens, known, strict=True):
-                if rule(other):
-                    return screen
+            matches = [screen for screen, other in zip(screens, known, strict=True) if rule(other)]
+            if len(matches) == 1:
+                return matches[0]
         return None
 
 

@@ -74,6 +74,7 @@ class OutputWindow(QObject):
         self._windowed: QRect | None = None
         self._covered: Display | None = None
         self._away: Display | None = None  # it was covered when it was unplugged
+        self._stopped = False
         self._ticked_at = 0.0
         self._timed = 0
         self._latencies: deque[float] = deque(maxlen=60)
@@ -126,7 +127,8 @@ class OutputWindow(QObject):
                 screen.geometryChanged.disconnect(self._screen_reshaped)
         self._pulse_timer.stop()
         self._awake.release()
-        if self._picture is not None or self.surface.handle() is not None:
+        if not self._stopped:
+            self._stopped = True
             self.surface.frameSwapped.disconnect(self._swapped)
             self.surface.release()
             self._picture = None
@@ -213,6 +215,7 @@ class OutputWindow(QObject):
         self.surface.setGeometry(screen.geometry())  # also where no window manager listens
         self.surface.setCursor(Qt.CursorShape.BlankCursor)
         self.surface.showFullScreen()
+        self.surface.raise_()
         self._awake.hold()
 
     def _screen_removed(self, screen: QScreen) -> None:

@@ -1,8 +1,9 @@
 """Shows a made-up stage in the real windows; lines on standard input ("master 0.5") move its desk.
 
-    python show_fake_stage.py [--still] [--bicubic] [--fullscreen] [--seconds N]
+    python show_fake_stage.py [--still] [--bicubic] [--fullscreen] [--display NAME] [--place FILE] [--seconds N]
 
-`--still` paints one picture for ever, `--bicubic` takes the software driver for a graphics card.
+`--still` paints one picture for ever, `--bicubic` takes the software driver for a graphics card. What the performer is
+told goes to the log.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import logging
 import sys
 import threading
+from pathlib import Path
 
 from fake_stage import FakeStage
 
@@ -31,17 +33,20 @@ def main() -> int:
     parser.add_argument("--still", action="store_true")
     parser.add_argument("--bicubic", action="store_true")
     parser.add_argument("--fullscreen", action="store_true")
+    parser.add_argument("--display")
+    parser.add_argument("--place", type=Path)
     parser.add_argument("--seconds", type=float)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     stage = FakeStage(72, 128, play=not args.still)
+    stage.tell = lambda line: log.info("told: %s", line)
     if args.still:
         stage.paint(stage.landscape(1.0))
         stage.status = stage.invent_status(1.0)
     if args.bicubic:
         gui.surface._SOFTWARE_DRIVERS = ()
     threading.Thread(target=obey, args=(stage,), daemon=True).start()
-    code = gui.app.run(stage, fullscreen=args.fullscreen, seconds=args.seconds)
+    code = gui.app.run(stage, fullscreen=args.fullscreen, display=args.display, place=args.place, seconds=args.seconds)
     log.info("ticks %d", stage.ticks)
     return code
 

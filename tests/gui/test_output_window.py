@@ -133,11 +133,19 @@ def test_fullscreen_covers_the_display_and_comes_back(output):
     before = output.surface.geometry()
     output.toggle_fullscreen()
     assert output.fullscreen
-    assert output.surface.geometry() == output.surface.screen().geometry()
+    assert output.surface.geometry() == QGuiApplication.primaryScreen().geometry()
     output.leave_fullscreen()
     output.leave_fullscreen()
     assert not output.fullscreen
     assert output.surface.geometry() == before
+
+
+def test_a_display_that_changes_its_size_stays_covered(output):
+    output.start(fullscreen=True)
+    screen = QGuiApplication.primaryScreen()
+    output.surface.setGeometry(0, 0, 320, 180)
+    screen.geometryChanged.emit(screen.geometry())
+    assert output.surface.geometry() == screen.geometry()
 
 
 def test_a_display_that_is_not_there_is_named(qapp):

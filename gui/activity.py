@@ -79,10 +79,14 @@ class Messages(QWidget):
             painter.setPen(style.color(style.ALARM if move.refused else style.TEXT if lit else style.MUTED))
             painter.drawText(line, centre | Qt.AlignmentFlag.AlignRight, figure)
             left = line.adjusted(style.px(13), 0, -painter.fontMetrics().horizontalAdvance(figure) - style.px(8), 0)
-            words = f"{_origin(move.origin)}  {move.name}"
-            short = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideMiddle, int(left.width()))
             painter.setPen(style.color(style.TEXT if lit else style.MUTED))
-            painter.drawText(left, centre, short)
+            painter.drawText(left, centre, move.name)
+            left.setLeft(left.left() + painter.fontMetrics().horizontalAdvance(move.name) + style.px(8))
+            origin = painter.fontMetrics().elidedText(
+                _origin(move.origin), Qt.TextElideMode.ElideRight, max(int(left.width()), 0)
+            )
+            painter.setPen(style.color(style.FAINT))
+            painter.drawText(left, centre, origin)
         painter.end()
 
 

@@ -19,12 +19,12 @@ QUIET_AFTER_S = 2.0
 """A pause between two hits is no fault: only a longer one is called too quiet."""
 
 TROUBLE = {
-    "silent": "Nothing but zeros: is the microphone allowed?",
-    "stalled": "The device gives no sound",
-    "moved": "The server has put another device in its place",
-    "lost": "The device has gone; waiting for it",
+    "silent": ("Only zeros", "Nothing but zeros: is the program allowed to use the microphone?"),
+    "stalled": ("No sound comes", "The device is open and gives no sound"),
+    "moved": ("Another device", "The sound server has put another device in its place"),
+    "lost": ("Device is gone", "The device has gone; it is opened again as soon as it is back"),
 }
-"""What is said of each state of a source that is not well."""
+"""What is said of each state of a source that is not well, in short and in full."""
 
 BESIDE = ("sound/weight",)
 """Controls of the sound that stand with the others of the picture."""
@@ -100,11 +100,13 @@ class Hears:
             self._quiet_since = now
         trouble = TROUBLE.get(str(audio.get("state", "")))
         if clip:
-            say(self.advice, "Clipping: turn it down", "error")
+            say(self.advice, "Clipping", "error")
+            self.advice.setToolTip("The input is at full scale: turn it down")
         elif trouble is not None:
-            say(self.advice, trouble, "error")
+            say(self.advice, trouble[0], "error")
+            self.advice.setToolTip(trouble[1])
         elif audio and self._quiet_since is not None and now - self._quiet_since >= QUIET_AFTER_S:
-            say(self.advice, "Too quiet to read", "accent")
+            say(self.advice, "Too quiet", "accent")
         elif not audio:
             say(self.advice, "", "muted")
         else:

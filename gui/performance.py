@@ -123,4 +123,9 @@ class Performance:
             curve.setData(np.arange(KEPT - len(told), KEPT), told)
             if len(told):
                 highest = max(highest, 1.1 * float(np.percentile(told, 99)))
-        self.plot.getPlotItem().setYRange(0, highest, padding=0)
+        item = self.plot.getPlotItem()
+        item.setYRange(0, highest, padding=0)
+        # Two figures tell the scale; more would lie on each other in so low a plot.
+        marks = [10 * int(highest / 11), 0 if budget is None else round(budget)]
+        apart = abs(marks[0] - marks[1]) > highest / 4
+        item.getAxis("left").setTicks([[(mark, str(mark)) for mark in marks[: 2 if apart else 1] if mark]])

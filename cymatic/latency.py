@@ -27,6 +27,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--virtual", action="store_true", help="on a private PulseAudio and a private Xvfb, without any hardware"
     )
+    parser.add_argument(
+        "--size", type=_size, default=(1280, 720), metavar="WxH", help="of the private display (default: 1280x720)"
+    )
     parser.add_argument("--device", metavar="NAME", help="part of the microphone's name (default: the system's)")
     parser.add_argument("--bundle", default="landscape", metavar="NAME|PATH", help="default: landscape")
     parser.add_argument("--runtime", default="auto", metavar="NAME", help="as for `cymatic live`")
@@ -74,7 +77,7 @@ def _measure(args: argparse.Namespace, folder: Path, opened: contextlib.ExitStac
         opened.callback(microphone.stop)
         microphone.start()
         microphone.prepare_click()
-        display = VirtualDisplay(folder / "screen")
+        display = VirtualDisplay(folder / "screen", *args.size)
         opened.callback(display.stop)
         env, pixels, click = microphone.env | display.env, display.pixels, microphone.click
         arguments += ["--device", "vmic", "--fullscreen"]
@@ -110,6 +113,13 @@ def _measure(args: argparse.Namespace, folder: Path, opened: contextlib.ExitStac
         if not held:
             print(f"cymatic: {ADDED_MS:g} ms were added and {added:.0f} ms found", file=sys.stderr)
     return told
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, times, height = text.partition("x")
+    if not (times and width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 64):
+        raise argparse.ArgumentTypeError(f"{text} is not a size such as 1920x1080")
+    return int(width), int(height)
 
 
 def table(told: dict[str, Any]) -> Iterator[str]:

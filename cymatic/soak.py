@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(f"{fault.name:22}{(fault.__doc__ or '').splitlines()[0]}" for fault in FAULTS))
         return 0
     faults, bundle = choose(args.faults), find_bundle(args.bundle)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = OutputFile(args.json) if args.json else None
     with contextlib.ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="cymatic-soak-")))
@@ -72,7 +74,7 @@ def _soak(
     args: argparse.Namespace, faults: Sequence[Fault], bundle: Path, folder: Path, opened: contextlib.ExitStack
 ) -> dict[str, Any]:
     from cymatic.trial.faults import Trial, release
-    from cymatic.trial.room import SOUND_PROGRAMS, VirtualDisplay, VirtualMicrophone, missing
+    from cymatic.trial.room import SOUND_PROGRAMS, VirtualDisplay, VirtualMicrophone, missing, private_home
     from cymatic.trial.show import Show
     from cymatic.trial.soak import Soak
     from cymatic.trial.sounds import write_mixed
@@ -81,7 +83,7 @@ def _soak(
 
     copy = Path(shutil.copytree(bundle, folder / "bundles" / bundle.name))
     sound, report = write_mixed(folder / "mixed.wav"), folder / "report.json"
-    env: dict[str, str] = {}
+    env = private_home(folder)
     microphone, display = None, None
     if missing(*SOUND_PROGRAMS):
         _say("PulseAudio is not installed: a file is played instead of a microphone, whose faults are left out")
@@ -114,6 +116,7 @@ def _soak(
     opened.callback(release, trial.harmed)
     soak = Soak(trial, display, faults, 3600.0 * args.hours, args.every, _say)
     soak.see(first)
+    _say(f"playing for {args.hours:g} h; Ctrl-C ends it early")
     ending = soak.play()
     if not ending:
         ending = _end(show, trial.row["pid"])

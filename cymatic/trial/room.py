@@ -38,6 +38,14 @@ def missing(*programs: str) -> list[str]:
     return [name for name in programs if shutil.which(name) is None]
 
 
+def private_home(folder: Path) -> dict[str, str]:
+    """Environment of a show that leaves the user's presets, places of windows and sound settings alone, but knows what
+    was measured on this machine."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    places = {"XDG_DATA_HOME": str(folder / "data"), "XDG_CONFIG_HOME": str(folder / "config")}
+    return {"HOME": str(folder), "XDG_CACHE_HOME": cache, **places}
+
+
 class VirtualMicrophone:
     """A PulseAudio server of its own whose only sink, `vmic`, is heard as the microphone `vmic`. One thread.
 
@@ -50,12 +58,11 @@ class VirtualMicrophone:
             raise CymaticError(f"no virtual microphone without {', '.join(lacking)}: install pulseaudio")
         self._folder, self._run = folder, folder / "run"
         self._run.mkdir(mode=0o700)
-        # The sound system's clients get another home for .asoundrc; what cymatic itself keeps stays where it is.
-        home = Path.home()
-        kept = {"XDG_CACHE_HOME": ".cache", "XDG_DATA_HOME": ".local/share", "XDG_CONFIG_HOME": ".config"}
-        self.env = {name: os.environ.get(name) or str(home / place) for name, place in kept.items()}
-        self.env |= {"HOME": str(folder), "XDG_RUNTIME_DIR": str(self._run)}
-        self.env["PULSE_SERVER"] = f"unix:{self._run}/pulse/native"
+        self.env = {
+            **private_home(folder),
+            "XDG_RUNTIME_DIR": str(self._run),
+            "PULSE_SERVER": f"unix:{self._run}/pulse/native",
+        }
         (folder / ".asoundrc").write_text(
             f'pcm.{NAME} {{ type pulse\n  device "{NAME}.monitor"\n'
             '  hint { show on description "Virtual microphone" } }\n'
@@ -244,7 +251,10 @@ class VirtualDisplay:
 
 def _start(command: list[str], env: dict[str, str], fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
     null = subprocess.DEVNULL
-    return subprocess.Popen(command, env=env, pass_fds=fds, stdin=null, stdout=null, stderr=null)
+    # A session of its own, so that Ctrl-C in a terminal ends the trial and not the room under it.
+    return subprocess.Popen(
+        command, env=env, pass_fds=fds, stdin=null, stdout=null, stderr=null, start_new_session=True
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

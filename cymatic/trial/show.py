@@ -39,6 +39,7 @@ class Show:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                start_new_session=True,  # Ctrl-C in a terminal is for the trial, which ends the show
             )
         self._rows: queue.SimpleQueue[Row] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name="trial-rows")

@@ -10,6 +10,7 @@ import sys
 import pytest
 from live_process import ROOT
 
+from cymatic.cli import main
 from cymatic.trial.clicks import BUDGET, Click, budgets, found_more, summary
 from cymatic.trial.room import SOUND_PROGRAMS, VirtualDisplay, VirtualMicrophone, missing
 from engine.errors import CymaticError
@@ -33,9 +34,8 @@ def skip_without_room() -> None:
 def test_a_wait_that_is_added_is_found(tiny_bundle, clean_env, tmp_path):
     skip_without_room()
     output = tmp_path / "latency.json"
-    done = run(
-        clean_env, "--virtual", "--check", "--seconds", 8, "--bundle", tiny_bundle, "--fps", 60, "--json", output
-    )
+    show = ("--bundle", tiny_bundle, "--fps", 60)
+    done = run(clean_env, "--virtual", "--size", "320x180", "--check", "--seconds", 10, "--json", output, *show)
     assert "Traceback" not in done.stderr
     told = json.loads(output.read_text())
     assert told["check"]["found_ms"] == pytest.approx(200.0, abs=30.0)
@@ -61,8 +61,7 @@ def test_this_machines_own_devices_are_measured_too(tiny_bundle, clean_env, tmp_
     try:
         microphone.start()
         output = tmp_path / "latency.json"
-        kept = {name: value for name, value in clean_env.items() if name.startswith("XDG_")}
-        env = clean_env | microphone.env | display.env | kept | {"XDG_RUNTIME_DIR": microphone.env["XDG_RUNTIME_DIR"]}
+        env = clean_env | microphone.env | display.env | {"XDG_CACHE_HOME": clean_env["XDG_CACHE_HOME"]}
         done = run(env, "--seconds", 3, "--bundle", tiny_bundle, "--fps", 60, "--json", output)
         assert done.returncode == 0, done.stderr
         told = json.loads(output.read_text())
@@ -72,6 +71,14 @@ def test_this_machines_own_devices_are_measured_too(tiny_bundle, clean_env, tmp_
     finally:
         display.stop()
         microphone.stop()
+
+
+@pytest.mark.parametrize("size", ["1280", "x", "12x12", "-640x480", "640x480x3"])
+def test_a_size_that_is_none_is_refused(size, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["latency", f"--size={size}"])
+    assert ended.value.code == 2
+    assert "such as 1920x1080" in capsys.readouterr().err
 
 
 def test_the_room_needs_its_programs(tmp_path, monkeypatch):
@@ -135,8 +142,8 @@ def test_what_was_added_is_found_and_nothing_else():
     budget = dict.fromkeys(BUDGET, 1.0)
     plain = [{**budget, "added": 0.0, "total": 40.0 + i % 5} for i in range(20)]
     waited = [{**budget, "added": 200.0, "total": 240.0 + i % 5} for i in range(20)]
-    late = [{**budget, "added": 0.0, "total": 400.0}] * 3
-    assert found_more([*plain, *waited, *late]) == pytest.approx(200.0, abs=1.0)
+    held_up = [{**budget, "added": 0.0, "total": 400.0}] * 15
+    assert found_more([*plain, *waited, *held_up]) == pytest.approx(200.0, abs=1.0)
     with pytest.raises(CymaticError, match="too few"):
         found_more(plain)
     assert summary(plain)["total"] == {"p50": 42.0, "p95": 44.0, "max": 44.0}

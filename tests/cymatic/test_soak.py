@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from subprocess import PIPE
 
 import pytest
 from live_process import ROOT
@@ -64,6 +67,28 @@ def test_a_show_that_cannot_begin_is_no_verdict(tiny_bundle, clean_env, tmp_path
     assert "PulseAudio is not installed" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("cymatic: the show did not begin:")
     assert "generator.onnx" in done.stderr
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_early_end_still_gives_a_verdict(tiny_bundle, clean_env, tmp_path, ending):
+    (programs := tmp_path / "programs").mkdir()  # no PulseAudio among them: a file is played
+    show = ("--bundle", tiny_bundle, "--fps", "30", "--runtime", "onnxruntime")
+    command = [sys.executable, "-m", "cymatic", "soak", "--hours", "9", *map(str, show)]
+    soak = subprocess.Popen(
+        command, cwd=ROOT, env=clean_env | {"PATH": str(programs)}, text=True, stdout=PIPE, stderr=PIPE
+    )
+    with soak:
+        assert soak.stderr is not None
+        assert any("playing" in line for line in soak.stderr)
+        time.sleep(1.0)
+        soak.send_signal(ending)
+        told = json.loads(soak.communicate(timeout=60)[0])
+    assert soak.returncode == 0
+    assert told["held"]
+    assert told["pictures"]["shown"] > 0
+    assert told["seconds"] < 3600
+    assert told["skipped"]["microphone"] == "PulseAudio is not installed"
+    assert "engine-kill" not in told["skipped"]
 
 
 def test_a_fault_that_is_not_known_is_refused_before_anything_begins(clean_env):

@@ -23,8 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="run folder (default: runs/NAME-adapted)")
     parser.add_argument("--steps", type=_count, default=800, metavar="N", help="default: 800")
     parser.add_argument("--batch", type=_count, default=8, metavar="N", help="sounds a step (default: 8)")
-    parser.add_argument("--clip", type=Path, metavar="FOLDER", help="an open_clip model; needs --clap and extra `clip`")
-    parser.add_argument("--clap", type=Path, metavar="FOLDER", help="a CLAP model in the layout of transformers")
+    parser.add_argument("--clip", type=Path, metavar="FOLDER", help="a CLIP model of transformers; needs --clap")
+    parser.add_argument("--clap", type=Path, metavar="FOLDER", help="a CLAP model of transformers; needs --clip")
     parser.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     device, progress = pick(), not args.quiet
     easel = open_easel(bundle, device)
     if args.clip:
-        from training.clip import clip_towers
+        from training.clip_towers import clip_towers
 
         towers = clip_towers(args.clip, args.clap, device)
     else:

@@ -1,7 +1,8 @@
 """The towers that a foreign generator is adapted with: what sound, picture and sentence say on one unit sphere.
 
 The project's own come with it (`towers.safetensors`): the joint embedding of the run that made the default bundle.
-`python -m training.towers RUN` writes them anew from a run folder. `training.clip` takes CLIP and CLAP in their place.
+`python -m training.towers RUN` writes them anew from a run folder. With `training.clip_towers` CLIP and CLAP take their
+place.
 """
 
 from __future__ import annotations

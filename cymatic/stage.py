@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
+from cymatic.briefing import briefing
 from cymatic.keeper import Keeper
 from cymatic.outlets import Outlets
 from cymatic.pads import Fader, Pads
@@ -408,27 +409,10 @@ class Stage:
         self._links.preset.put({**self._told, "serial": self._preset_serial, "offset": offset, "fade_s": fade_s})
 
     def _brief(self) -> None:
-        """How the show is doing, for those who listen by OSC."""
         now = time.perf_counter()
-        if now - self._briefed_at < BRIEF_S:
-            return
-        self._briefed_at = now
-        status, recording = self.status, self.recording or {}
-        self._osc.publish(
-            {
-                "fps": round(self.fps, 1),
-                "late": self.late_frames,
-                "quality": str(status.get("quality") or ""),
-                "audio/rms": float(status.get("rms_db", -120.0)),
-                "audio/clip": bool(status.get("clip", False)),
-                "audio/state": str(status.get("audio", {}).get("state", "")),
-                **self._tempo.brief(now),
-                "record/seconds": round(recording.get("seconds", 0.0), 1),
-                "record/dropped": int(recording.get("dropped", 0)),
-                "loading": status.get("state") == "loading",
-                "error": str(status.get("error") or ""),
-            }
-        )
+        if now - self._briefed_at >= BRIEF_S:
+            self._briefed_at = now
+            self._osc.publish(briefing(self))
 
     def _send_controls(self) -> None:
         told = {"controls": self.desk.snapshot(), "clock": self._tempo.for_engine(time.perf_counter())}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from cymatic.refining import with_images
 from engine.errors import ControlError, PresetError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
                      help="words that pull at the picture and how hard, 1 is natural; may be given again")  # fmt: skip
     new.add_argument("--sound", nargs=2, action="append", default=[], metavar=("FILE", "WEIGHT"),
                      help="a sound clip that pulls as words do; may be given again")  # fmt: skip
+    new.add_argument("--image", nargs=2, action="append", default=[], metavar=("FILE", "WEIGHT"),
+                     help="a picture that pulls as words do, as near as the bundle comes to it")  # fmt: skip
     new.add_argument("--map", nargs="+", action="append", default=[], dest="maps",
                      metavar=("FEATURE CONTROL AMOUNT", "ATTACK RELEASE CURVE"),
                      help="a feature of the sound that moves a control, e.g. bass gain/fine 0.5; attack and release in "
@@ -107,6 +110,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     paint = actions.add_parser("thumbnails", help="paint the small pictures of your own presets, or of --folder")
     paint.add_argument("names", nargs="*", metavar="NAME", help="default: all")
 
+    for action in (new, blend):
+        action.add_argument("--refine", action="store_true",
+                            help="search for the offsets with which the picture shows most of all that pulls at it; "
+                            "half a minute, needs the extra `train`")  # fmt: skip
     for action in (new, fit, blend, export, build, paint):
         action.add_argument(
             "--bundle", default=DEFAULT_BUNDLE, metavar="NAME|PATH", help="the bundle whose words count"
@@ -185,8 +192,13 @@ def _new(args: argparse.Namespace) -> None:
     sounds = tuple((Path(file), _number(weight, f"--sound {file}")) for file, weight in args.sound)
     controls = dict(_assignment(text) for text in args.controls)
     maps = tuple(_map(words) for words in args.maps)
+    images = tuple((Path(file), _number(weight, f"--image {file}")) for file, weight in args.image)
     recipe = Recipe(args.name, args.description, texts, args.seed, controls, args.fade, args.bank, maps)
-    _make((recipe,), store, _bundle(args.bundle), sentences=args.sentences, sounds=sounds)
+    bundle = _bundle(args.bundle)
+    _make(
+        (recipe,), store, bundle, sentences=args.sentences, sounds=sounds,
+        finish=lambda preset: with_images(preset, bundle, images, args.refine, _say),
+    )  # fmt: skip
 
 
 def _blend(args: argparse.Namespace) -> None:
@@ -202,6 +214,7 @@ def _blend(args: argparse.Namespace) -> None:
     with closing(open_session(bundle.graph_path("mapping"))) as session:
         place = seed_place(session, bundle.manifest.z_dim)
         made = blend(found.load(args.first), found.load(args.second), args.share, args.name, place)
+    made = with_images(made, bundle, (), args.refine, _say)
     _say(f"wrote {store.save(made)}")
 
 
@@ -280,13 +293,9 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _thumbnails(args: argparse.Namespace) -> None:
-    from cymatic.thumbnails import paint_thumbnails
-    from presets.store import PresetStore, user_folder
+    from cymatic.thumbnails import paint_all
 
-    folder = args.folder or user_folder()
-    store = PresetStore([folder])
-    for path in paint_thumbnails([store.load(n) for n in args.names or store.names()], folder, _bundle(args.bundle)):
-        _say(f"wrote {path}")
+    paint_all(args.folder, args.names, _bundle(args.bundle), _say)
 
 
 def _build_library(args: argparse.Namespace) -> None:
@@ -303,6 +312,7 @@ def _make(
     backup: bool = True,
     sentences: tuple[Path, Path] | None = None,
     sounds: Sequence[tuple[Path, float]] = (),
+    finish: Callable[[Preset], Preset] = lambda preset: preset,
 ) -> None:
     """Write all of the recipes' presets, or none if one of them cannot be made."""
     graphs = bundle.manifest.graphs
@@ -317,7 +327,7 @@ def _make(
             }
     else:
         made, ignored = [recipe.build(_no_words, "", heard) for recipe in recipes], {}
-    for preset in made:
+    for preset in map(finish, made):
         if ignored.get(preset.name):
             _say(f"{preset.name}: this bundle does not know or cannot fit: {', '.join(ignored[preset.name])}")
         _say(f"wrote {store.save(preset, backup=backup)}")

@@ -13,8 +13,8 @@ from engine.errors import PresetError
 from presets.schema import Anchor, Preset, Vector, as_array
 from presets.text import TextEncoder
 
-# The graph that makes an anchor of each kind; no bundle has an image graph yet.
-_GRAPHS = {"text": "text", "sound": "encoder", "image": "image"}
+# The graph that makes an anchor of each kind; an image's offset is found through the generator.
+_GRAPHS = {"text": "text", "sound": "encoder", "image": "generator"}
 
 
 def compose(

@@ -54,7 +54,9 @@ def text_anchor(text: str, weight: float, encoded: Encoded, graph_hash: str) -> 
     return anchor("text", text, weight, encoded, graph_hash)
 
 
-def anchor(kind: Literal["text", "sound"], source: str, weight: float, encoded: Encoded, graph_hash: str) -> Anchor:
+def anchor(
+    kind: Literal["text", "sound", "image"], source: str, weight: float, encoded: Encoded, graph_hash: str
+) -> Anchor:
     """An anchor with what the graph of that SHA-256 has made of its source. Raises `PresetError`."""
     try:
         return Anchor(

@@ -67,6 +67,7 @@ LAZY = {
     ("cymatic/world.py", "tqdm"),
     ("engine/control/oscquery.py", "zeroconf"),
     ("engine/control/midi.py", "mido"),
+    ("engine/control/midi_ports.py", "mido"),
     ("engine/control/tempo.py", "link"),
 }
 """Commands that need an extra, and what only they import; they import it only when they run."""

@@ -1,7 +1,8 @@
 """Keeps the screen saver away while the picture covers a display.
 
 Linux only, by the desktop's own service (`org.freedesktop.ScreenSaver` on D-Bus: GNOME, KDE, Xfce, Cinnamon and others
-have it). It ends by itself when this process does.
+have it). It holds for as long as the connection on which it was asked for, so it ends with this process, however that
+ends.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Slot
+from PySide6.QtCore import QObject
 
 try:
     from PySide6.QtDBus import QDBusConnection, QDBusMessage, QDBusPendingCallWatcher
@@ -20,62 +21,45 @@ except ImportError:  # not part of every build of Qt
 
 log = logging.getLogger(__name__)
 
+_CONNECTION = "cymatic-awake"
 _SERVICE, _PATH = "org.freedesktop.ScreenSaver", "/org/freedesktop/ScreenSaver"
 
 
 class KeepAwake(QObject):
-    """Asks the desktop not to blank the screen from `hold` to `release`. Qt thread; neither ever waits."""
+    """Asks the desktop not to blank the screen from `hold` to `release`. Qt thread; nobody waits for the answer."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._wanted = False
-        self._cookie: int | None = None
-        self._asking: QObject | None = None
-
-    @property
-    def held(self) -> bool:
-        """True when the desktop has said yes."""
-        return self._cookie is not None
+        self._asked: QObject | None = None
 
     def hold(self) -> None:
         """Keeps the screen saver away. Safe to call twice."""
-        self._wanted = True
-        if self._cookie is None and self._asking is None and (bus := _session_bus()) is not None:
-            message = QDBusMessage.createMethodCall(_SERVICE, _PATH, _SERVICE, "Inhibit")
-            message.setArguments(["cymatic", "The output covers a display"])
-            self._asking = QDBusPendingCallWatcher(bus.asyncCall(message), self)
-            self._asking.finished.connect(self._answered)
+        if self._asked is not None or not _bus_is_there():
+            return
+        bus = QDBusConnection.connectToBus(QDBusConnection.BusType.SessionBus, _CONNECTION)
+        message = QDBusMessage.createMethodCall(_SERVICE, _PATH, _SERVICE, "Inhibit")
+        message.setArguments(["cymatic", "The output covers a display"])
+        self._asked = QDBusPendingCallWatcher(bus.asyncCall(message), self)
+        self._asked.finished.connect(_note_refusal)
 
     def release(self) -> None:
         """Lets it come again. Safe to call twice."""
-        self._wanted = False
-        if self._cookie is not None and (bus := _session_bus()) is not None:
-            message = QDBusMessage.createMethodCall(_SERVICE, _PATH, _SERVICE, "UnInhibit")
-            message.setArguments([self._cookie])
-            bus.asyncCall(message)
-        self._cookie = None
-
-    @Slot("QDBusPendingCallWatcher*")
-    def _answered(self, watcher: QDBusPendingCallWatcher) -> None:
-        self._asking = None
-        reply = watcher.reply()
-        watcher.deleteLater()
-        answer = reply.arguments()
-        if reply.type() == QDBusMessage.MessageType.ReplyMessage and answer:
-            self._cookie = int(answer[0])
-            if not self._wanted:
-                self.release()
-        else:
-            log.warning("the screen saver cannot be held off, switch it off by hand: %s", reply.errorMessage())
+        if self._asked is not None:
+            self._asked.finished.disconnect(_note_refusal)
+            self._asked.deleteLater()
+            self._asked = None
+            QDBusConnection.disconnectFromBus(_CONNECTION)
 
 
-def _session_bus() -> QDBusConnection | None:
-    """The user's bus; None where there is none. Qt would start one of its own that nobody listens to."""
-    here = os.environ.get("DBUS_SESSION_BUS_ADDRESS")
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
+def _note_refusal(watcher: QDBusPendingCallWatcher) -> None:
+    reply = watcher.reply()
+    if reply.type() != QDBusMessage.MessageType.ReplyMessage:
+        log.warning("the screen saver is not held off, switch it off by hand: %s", reply.errorMessage())
+
+
+def _bus_is_there() -> bool:
+    """Whether the user has a session bus; Qt would start one of its own, to which nobody listens."""
     if not sys.platform.startswith("linux") or QDBusConnection is None:
-        return None
-    if not here and not (runtime and (Path(runtime) / "bus").exists()):
-        return None
-    bus = QDBusConnection.sessionBus()
-    return bus if bus.isConnected() else None
+        return False
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return bool(os.environ.get("DBUS_SESSION_BUS_ADDRESS") or (runtime and (Path(runtime) / "bus").exists()))

@@ -54,12 +54,16 @@ class Show:
 
 @contextlib.contextmanager
 def shows(display: Display, folder: Path) -> Iterator[Callable[..., Show]]:
-    """Gives what starts a show with these arguments on that display; all that were started end with the block."""
+    """Gives what starts a show with these arguments on that display; all that were started end with the block.
+
+    What is given by keyword joins the environment of the show.
+    """
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments: str) -> Show:
+        def start(*arguments: str, **more: str) -> Show:
             log = folder / "log"
             env = {**os.environ, **display.env, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "PYTHONWARNINGS": "error"}
+            env |= more
             process = subprocess.Popen(
                 [sys.executable, str(HERE / "show_fake_stage.py"), *arguments],
                 env=env,

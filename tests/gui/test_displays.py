@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Display, wait_until
+from conftest import Display as XDisplay
+from conftest import wait_until
 from shown import Show, shows
 from virtual_monitors import Monitors, monitors
 
@@ -21,13 +22,13 @@ LAPTOP, PROJECTOR = slice(0, 640), slice(640, 1280)
 
 
 @pytest.fixture
-def show(xvfb: Display, tmp_path: Path) -> Iterator[Callable[..., Show]]:
+def show(xvfb: XDisplay, tmp_path: Path) -> Iterator[Callable[..., Show]]:
     with shows(xvfb, tmp_path) as start:
         yield start
 
 
 @pytest.fixture
-def room(xvfb: Display) -> Iterator[Monitors]:
+def room(xvfb: XDisplay) -> Iterator[Monitors]:
     with monitors(xvfb.name) as found:
         yield found
 

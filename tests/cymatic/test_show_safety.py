@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ import psutil
 import pytest
 import soundfile
 from conftest import wait_until
+from live_process import engine_of, playing, wait_for_pictures
 
 from cymatic.keeper import DEFAULT_BUNDLE
 from cymatic.stage import EngineOptions, Stage
@@ -25,7 +28,8 @@ from engine.slot import Frame
 from presets.schema import Preset, Seed
 from presets.store import PresetStore
 
-MEGABYTE = 2**20
+ENDING_S = 4.0
+"""Two seconds are promised; as much again for a machine that runs other tests beside it."""
 
 
 class Show:
@@ -274,3 +278,25 @@ def test_an_engine_that_dies_while_the_microphone_is_away_waits_for_it(heard, fr
     watchers = [child for child in psutil.process_iter(["cmdline"]) if child.info["cmdline"] == ["pactl", "subscribe"]]
     ours = [child for child in watchers if child.environ().get("PULSE_SERVER") == os.environ["PULSE_SERVER"]]
     assert len(ours) == 1, "the killed engine's has gone with it"
+
+
+# The end
+
+
+@pytest.mark.soundserver
+@pytest.mark.parametrize("hangs", ["the sound server", "the engine"])
+def test_a_show_ends_though_something_hangs(frail_pulse, clean_env, tiny_bundle, hangs):
+    hear = ("--headless", "--source", "mic", "--device", "vmic", "--bundle", tiny_bundle)
+    with playing(clean_env | frail_pulse.env, *hear) as process:
+        wait_for_pictures(process)
+        engine = engine_of(process)
+        if hangs == "the engine":
+            engine.suspend()
+        else:
+            frail_pulse.freeze()
+            time.sleep(1.0)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert time.monotonic() - began < ENDING_S
+        assert not engine.is_running()

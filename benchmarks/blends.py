@@ -1,0 +1,139 @@
+"""Words of one scene blended with the sound of another, 0.5 each: does the judge see both, before and after refining?
+
+    python benchmarks/blends.py [--bundle landscape] [--pairs 20] [--seed 1] [--report blends.json]
+
+Each pair is a preset of a held-out wording and a held-out clip over which nothing sounds, painted as a show paints it.
+"Both" is both scenes among the three that the judge of `cymatic evaluate` sees most of. Pairs, clips and landscapes
+are drawn from the seed. After that, the way from the first preset of each pair of pairs to the next: the largest step
+of `STEPS`, in W+ and in the picture, in medians. Needs the extra `train`; half a minute a pair on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.bundle import Bundle, find_bundle, load_bundle
+from engine.offline import open_sessions, paint
+from engine.painter import Painter
+from engine.runtime.session import Session, open_graph
+from presets.blend import blend, seed_place
+from presets.compose import compose
+from presets.recipe import anchor
+from presets.schema import Preset, Seed
+from presets.sound import hear
+from presets.text import Encoded, text_encoder
+from training.evaluation.held_out import draw_clip
+from training.evaluation.judge import Judges, for_picture, load_judges
+from training.evaluation.wordings import WORDINGS
+from training.refine import Part, Refiner
+from training.world.factors import SCENES
+from training.world.sound import SAMPLE_RATE
+
+CLIPS, CLIP_S = 5000, 3.6  # numbers of held-out clips that no other figure hears
+STEPS = 120
+SETTLED_S, SHOWN_S = 0.4, 1.0
+
+
+def rank(image: Sequence[NDArray[np.uint8]], judges: Judges, scenes: Sequence[int]) -> list[int]:
+    """At which place, from 1, the judge sees each of these scenes."""
+    pictures = torch.stack([torch.from_numpy(one[..., :3].copy()) for one in image]).permute(0, 3, 1, 2).float() / 255
+    order = torch.sigmoid(judges.look(for_picture(pictures)).scenes).mean(0).argsort(descending=True).tolist()
+    return [order.index(scene) + 1 for scene in scenes]
+
+
+def shown(preset: Preset, bundle: Bundle, sessions: Mapping[str, Session]) -> list[NDArray[np.uint8]]:
+    """What a show would paint of it in silence, ten times a second, once it has settled."""
+    silence, told = np.zeros(round((SETTLED_S + SHOWN_S) * SAMPLE_RATE), np.float32), compose(preset, bundle, 0)
+    frames = paint(silence, SAMPLE_RATE, bundle, sessions, told, fps=10.0)
+    return [frame.image.copy() for frame in frames if frame.seconds >= SETTLED_S]
+
+
+def steps(first: Preset, second: Preset, bundle: Bundle, sessions: Mapping[str, Session]) -> dict[str, float]:
+    """The largest step from one to the other in medians: of presets between them, and of a show's own crossfade."""
+    place = seed_place(sessions["mapping"], bundle.manifest.z_dim)
+    found = {}
+    for name in ("blend", "fade"):
+        painter = Painter(bundle, sessions, SAMPLE_RATE)
+        painter.controls |= {"sound/weight": 0.0}
+        painter.go(compose(first, bundle, 1), 0.0)
+        painter.move(0.0)
+        if name == "fade":
+            painter.go(compose(second, bundle, 2, STEPS / 30), 0.0)
+        ways: tuple[list[Any], list[Any]] = ([], [])
+        for step in range(STEPS + 1):
+            now = step / 30
+            if name == "blend":
+                painter.go(compose(blend(first, second, step / STEPS, "mix", place), bundle, step, 0.0), now)
+            ways[0].append(painter.move(now))
+            ways[1].append(painter.picture()[..., :3].astype(np.float32))
+        for space, way in zip(("latent", "picture"), ways, strict=True):
+            sizes = np.array([np.abs(b - a).mean() for a, b in pairwise(way)])
+            found[f"{name}, {space}"] = round(float(sizes.max() / np.median(sizes[sizes > 0])), 2)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--bundle", default="landscape")
+    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-refine", action="store_true")
+    parser.add_argument("--report", type=Path, help="write the figures here as JSON")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    bundle, judges = load_bundle(find_bundle(args.bundle)), load_judges()
+    graphs = bundle.manifest.graphs
+    draws = np.random.default_rng(args.seed)
+    rows, presets = [], []
+    with open_sessions(bundle) as sessions, closing(open_graph(bundle, "text", "onnxruntime")) as words:
+        encode = text_encoder(words, bundle.manifest.text)
+        refiner = None if args.no_refine else Refiner(bundle, sessions, encode)
+        for number in range(args.pairs):
+            said, sounded = (int(scene) for scene in draws.choice(len(SCENES), 2, replace=False))
+            text = WORDINGS[SCENES[said]][int(draws.integers(len(WORDINGS[SCENES[said]])))]
+            clip = draw_clip(sounded, CLIPS + 100 * args.seed + number, 10**9, CLIP_S).sound
+            heard, base = hear(sessions["encoder"], bundle, clip, SAMPLE_RATE), Seed(seed=int(draws.integers(2**31)))
+            assert heard is not None
+            anchors = (
+                anchor("text", text, 0.5, encode(text), graphs["text"].sha256),
+                anchor("sound", SCENES[sounded], 0.5, heard, graphs["encoder"].sha256),
+            )
+            preset = Preset(name=f"pair-{number}", base=base, anchors=anchors)
+            presets.append(preset)
+            row: dict[str, Any] = {"words": text, "scenes": [SCENES[said], SCENES[sounded]]}
+            row["ranks"] = rank(shown(preset, bundle, sessions), judges, (said, sounded))
+            if refiner is not None:
+                parts = [Part(a.weight, np.float32(a.embedding), np.float32(a.offset)) for a in anchors]
+                found = refiner.refine(base.model_dump(), parts)
+                row["cosines"] = {"before": found.before, "after": found.after}
+                anchors = tuple(
+                    anchor(old.kind, old.source, old.weight, Encoded(part.offset, part.embedding, ()), old.bundle)
+                    for old, part in zip(anchors, found.parts, strict=True)
+                )
+                preset = Preset(name=preset.name, base=base, anchors=anchors)
+                row["ranks_refined"] = rank(shown(preset, bundle, sessions), judges, (said, sounded))
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+        jumps = [steps(a, b, bundle, sessions) for a, b in zip(presets[::4], presets[1::4], strict=False)]
+    figures: dict[str, Any] = {"pairs": len(rows)}
+    for key in ("ranks", "ranks_refined"):
+        if key in rows[0]:
+            figures[key] = {f"both in {top}": sum(max(row[key]) <= top for row in rows) for top in (2, 3)}
+    figures["largest step, medians"] = {name: max(jump[name] for jump in jumps) for name in jumps[0]}
+    print(json.dumps(figures, indent=1))
+    if args.report:
+        args.report.write_text(json.dumps({"rows": rows, "jumps": jumps, **figures}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

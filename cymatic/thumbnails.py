@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,16 @@ QUALITY = 64  # of the JPEG: two kilobytes a picture
 SECONDS, FPS, RATE = 1.5, 10.0, 32_000
 """How long a preset settles before its picture is taken."""
 CALLS = 1313  # seed of the soft noise that a preset without words is shown by
+
+
+def paint_all(folder: Path | None, names: Sequence[str], bundle: Bundle, say: Callable[[str], None]) -> None:
+    """Paint the presets of these names in a folder, None for the user's own; no name means all. `PresetError`."""
+    from presets.store import PresetStore, user_folder
+
+    folder = user_folder() if folder is None else folder
+    store = PresetStore([folder])
+    for path in paint_thumbnails([store.load(name) for name in names or store.names()], folder, bundle):
+        say(f"wrote {path}")
 
 
 def paint_thumbnails(presets: Sequence[Preset], folder: Path, bundle: Bundle) -> Iterator[Path]:
@@ -74,7 +84,7 @@ def write_thumbnail(image: NDArray[np.uint8], path: Path) -> None:
 
 
 def _sound(preset: Preset) -> NDArray[np.float32]:
-    """Silence for what words describe; a soft noise where there are none, since sound is all that such a preset shows."""
+    """Silence for what words describe; a soft noise where there are none, since it is all such a preset shows."""
     length = round(SECONDS * RATE)
     if preset.anchors:
         return np.zeros(length, np.float32)

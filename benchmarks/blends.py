@@ -3,9 +3,9 @@
     python benchmarks/blends.py [--bundle landscape] [--pairs 20] [--seed 1] [--report blends.json]
 
 Each pair is a preset of a held-out wording and a held-out clip over which nothing sounds, painted as a show paints it.
-"Both" is both scenes among the three that the judge of `cymatic evaluate` sees most of. Pairs, clips and landscapes
-are drawn from the seed. After that, the way from the first preset of each pair of pairs to the next: the largest step
-of `STEPS`, in W+ and in the picture, in medians. Needs the extra `train`; half a minute a pair on two cores.
+"Both" is both scenes among the two, or three, that the judge of `cymatic evaluate` sees most of. Pairs, clips and
+landscapes are drawn from the seed. After that, the way from one preset to another, through blends of them and through a
+show's own crossfade: the largest of `STEPS` steps in medians, in W+ and in the picture. Needs the extra `train`.
 """
 
 from __future__ import annotations

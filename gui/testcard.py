@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPen
+from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QImage, QPainter, QPen
 
 from gui import style
 
@@ -23,8 +23,9 @@ _MINIMUM = 64  # below this nothing on the card could be read
 def draw_test_card(width: int, height: int, name: str, rate_hz: float) -> NDArray[np.uint8]:
     """The still part of the test card, uint8 RGBA [height, width, 4].
 
-    Square grid, circle (an ellipse tells of a wrong aspect), border of one pixel, 75 % colour bars, grey steps, and in
-    words the display's name, size and refresh rate.
+    Square grid, circle (an ellipse tells of a wrong aspect), border of one pixel, 75 % colour bars, grey steps, in each
+    corner a chequer of single pixels (even where pixels are shown one to one, beating where a projector scales them),
+    and in words the display's name, size and refresh rate.
     """
     image = QImage(max(width, _MINIMUM), max(height, _MINIMUM), QImage.Format.Format_RGBA8888)
     image.fill(QColor("#101214"))
@@ -48,6 +49,13 @@ def draw_test_card(width: int, height: int, name: str, rate_hz: float) -> NDArra
     painter.drawEllipse(middle, radius, radius)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
 
+    chequer = QBrush(QColor("#ffffff"), Qt.BrushStyle.Dense4Pattern)
+    for x in (round(cell / 2), round(across - 1.5 * cell)):
+        for y in (round(cell / 2), round(down - 1.5 * cell)):
+            room = QRectF(x, y, round(cell), round(cell))
+            painter.fillRect(room, QColor("#000000"))
+            painter.fillRect(room, chequer)
+
     wide = min(across * 0.62, cell * 9)
     left = middle.x() - wide / 2
     _strip(painter, QRectF(left, cell * 2, wide, cell * 2), [QColor(name) for name in _BARS])
@@ -55,7 +63,10 @@ def draw_test_card(width: int, height: int, name: str, rate_hz: float) -> NDArra
 
     painter.fillRect(QRectF(left, cell * 4, wide, cell * 2), QColor("#08090a"))
     painter.setPen(QColor("#ffffff"))
-    painter.setFont(style.font(max(10, round(cell * 0.62)), bold=True))
+    size = max(10, round(cell * 0.62))
+    while size > 10 and QFontMetricsF(style.font(size, bold=True)).horizontalAdvance(name) > 0.94 * wide:
+        size -= 1
+    painter.setFont(style.font(size, bold=True))
     painter.drawText(QRectF(left, cell * 4.12, wide, cell), Qt.AlignmentFlag.AlignCenter, name)
     painter.setPen(QColor("#b8bcc0"))
     painter.setFont(style.font(max(9, round(cell * 0.4))))

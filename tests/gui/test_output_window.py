@@ -182,6 +182,10 @@ def test_cards_have_the_size_of_the_window_and_something_to_read(qapp):
     assert (card[..., 3] == 255).all()
     border = np.concatenate([card[0], card[-1], card[:, 0], card[:, -1]])
     assert (border == 255).all()
+    chequer = card[22:58, 22:58, 0]
+    assert set(np.unique(chequer)) == {0, 255}
+    assert (chequer[1:] != chequer[:-1]).all()
+    assert (chequer[:, 1:] != chequer[:, :-1]).all()
     assert not (card == draw_test_card(640, 360, "HDMI-2", 59.94)).all()
     card = draw_loading_card(640, 360, "Loading")
     assert not (card == draw_loading_card(640, 360, "Waiting")).all()

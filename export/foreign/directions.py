@@ -2,7 +2,7 @@
 
 Shen & Zhou, *Closed-Form Factorization of Latent Semantics in GANs* (CVPR 2021): a step `n` in W moves the styles of a
 group of layers by `A n`, so the steps that move them most are the eigenvectors of `AᵀA` with the largest eigenvalues.
-How much of that is seen is measured: each candidate is painted to both sides of a few latents.
+How much of that is seen is measured: each candidate is painted beside a few latents.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from training.networks.stylegan2 import latent_groups
 
 CANDIDATES = 6  # of each group that are painted
 KEPT = 3
-PLACES = 2  # latents that they are painted around
+SIDES = (1.0, -1.0)  # of which latents they are painted: one side of each
 SAMPLES = 1000  # w's that say how wide W is
-STEP = 0.25  # of W's width: how far a candidate is moved to either side to be measured
+STEP = 0.25  # of W's width: how far a candidate is moved to be measured
 REACH = 0.5  # a direction at its full amplitude changes the picture half as much as another latent would
 FARTHEST = 0.75  # and moves at most this share of W's width, however little is seen of it
 
@@ -28,7 +28,7 @@ FARTHEST = 0.75  # and moves at most this share of W's width, however little is 
 @dataclass(frozen=True, slots=True)
 class Direction:
     """A unit step `[D]` in the W of one group's layers. `change`: mean absolute change of the picture in grey levels,
-    of a `STEP` to either side; `amplitude`: length of the way at which sound has its full effect."""
+    of a `STEP`; `amplitude`: length of the way at which sound has its full effect."""
 
     group: str
     rank: int
@@ -54,7 +54,7 @@ def find_directions(
     draws = torch.Generator().manual_seed(5)
     w = foreign.mapping(torch.randn(SAMPLES, foreign.z_dim, generator=draws))
     width = float((w - foreign.w_avg).square().sum(1).mean().sqrt())
-    places = [at[None, None].repeat(1, foreign.layers, 1) for at in w[:PLACES]]
+    places = [at[None, None].repeat(1, foreign.layers, 1) for at in w[: len(SIDES)]]
 
     def look(w_plus: Tensor) -> Tensor:
         progress()
@@ -68,11 +68,10 @@ def find_directions(
         measured = []
         for rank, step in enumerate(_steepest([s.weight for layer in styles[start:stop] for s in layer], foreign.dim)):
             change = 0.0
-            for place in places:
-                ahead, behind = place.clone(), place.clone()
-                ahead[:, start:stop] += STEP * width * step
-                behind[:, start:stop] -= STEP * width * step
-                change += float((look(ahead) - look(behind)).abs().mean()) / (2 * PLACES)
+            for place, picture, side in zip(places, pictures, SIDES, strict=True):
+                moved = place.clone()
+                moved[:, start:stop] += side * STEP * width * step
+                change += float((look(moved) - picture).abs().mean()) / len(SIDES)
             amplitude = width * min(STEP * REACH * apart / max(change, 1e-6), FARTHEST)
             measured.append(Direction(group, rank, step, change, amplitude))
         found[group] = sorted(measured, key=lambda direction: -direction.change)[:KEPT]
@@ -81,7 +80,7 @@ def find_directions(
 
 def pictures_painted() -> int:
     """How often `find_directions` calls `progress`."""
-    return PLACES * (1 + 3 * 2 * CANDIDATES)
+    return len(SIDES) * (1 + 3 * CANDIDATES)
 
 
 def _steepest(weights: list[Tensor], dim: int) -> list[Tensor]:

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -84,6 +85,8 @@ def examine() -> Iterator[Finding]:
         ("osc port", _osc_port),
     ):
         yield _guarded(part, look)
+    if sys.platform == "linux":
+        yield _guarded("pactl", _pactl)
     yield from _extras()
     yield from _sinks()
 
@@ -111,6 +114,13 @@ def _sound() -> Finding:
     if not others:
         return Finding("sound", "ok", found)
     return Finding("sound", "ok", f"{found}; also {', '.join(others)}", "cymatic live --device NAME takes another one")
+
+
+def _pactl() -> Finding:
+    if shutil.which("pactl"):
+        return Finding("pactl", "ok", "a microphone that the sound server moves is noticed")
+    unnoticed = "a microphone that the sound server moves to another device is not noticed"
+    return Finding("pactl", "missing", unnoticed, "apt install pulseaudio-utils, with PipeWire too")
 
 
 def _window() -> Finding:

@@ -54,6 +54,16 @@ def test_a_display_that_is_not_there_does_not_end_the_doctor(
     }
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can a sound server move a microphone")
+def test_without_pactl_it_is_told_what_goes_unnoticed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    found = finding("pactl", capsys)
+    assert found["state"] == "missing"
+    assert "pulseaudio-utils" in found["advice"]
+
+
 def test_a_taken_osc_port_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as show:
         show.bind(("127.0.0.1", DEFAULT_PORT))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 REFRESH_MS = 33
 SIZE = (1280, 800)
 MINIMUM = (1024, 640)
-DENSITIES = (0.85, 1.0, 1.12, 1.25, 1.45, 1.75, 2.1)
+DENSITIES = (0.78, 0.85, 1.0, 1.12, 1.25, 1.45, 1.75, 2.1)
 """How large things are built; the largest that leaves the room of `SIZE` or a little more."""
 AIR = 0.8
 """How much of the room that a larger window has goes into larger things: the rest goes into more of them."""

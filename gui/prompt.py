@@ -90,8 +90,8 @@ class Prompt(QWidget):
     def open_menu(self) -> None:
         """Prepared prompts and recent words, to choose from."""
         menu = self.menu()
-        menu.exec(self.menu_button.mapToGlobal(self.menu_button.rect().bottomLeft()))
-        menu.deleteLater()
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.menu_button.mapToGlobal(self.menu_button.rect().bottomLeft()))
 
     def menu(self) -> QMenu:
         """The menu, built from what is known now."""

@@ -224,6 +224,8 @@ def test_keys_that_toggle(window, stage, qtbot):
         assert stage.desk.get(name) is False
         qtbot.keyClick(window.board.toggles["freeze"], key)  # or a button
         assert stage.desk.get(name) is True
+        qtbot.keyClick(window.board.choices["look/mirror"].box, key)  # or a list
+        assert stage.desk.get(name) is False
 
 
 def test_keys_that_move(window, stage, qtbot):

@@ -95,10 +95,10 @@ def _record(
             told.update(_describe(session))
             raise CymaticError(f"the disk is all but full: the recording ended, whole, in {path}") from None
     except OSError as error:
-        # What was written before plays up to there; an empty file is of no use to anybody.
-        if path.exists() and not path.stat().st_size:
-            path.unlink()
         raise CymaticError(f"the recording ended: {path} cannot be written: {error.strerror or error}") from None
+    finally:
+        if path.exists() and not path.stat().st_size:  # of no use to anybody
+            path.unlink()
     told.update(_describe(session))
     status.put({**told, "state": "done"})
 

@@ -7,6 +7,7 @@ half of the pictures looks better than all of them and then none. What is left o
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -94,7 +95,7 @@ class Session:
     def finish(self) -> None:
         """Writes the rest, up to now, and closes the file."""
         now = self._clock()
-        while self._follow_pictures():
+        while self._follow_pictures(now):
             pass
         self._follow_sound(now)
         self._take.sound(self._soundtrack.finish(now))
@@ -102,14 +103,15 @@ class Session:
             self._write(self._shown, now)
         self._take.close()
 
-    def _follow_pictures(self) -> bool:
+    def _follow_pictures(self, until: float = math.inf) -> bool:
+        """Writes some of the pictures that were shown before `until`; False when there is none left."""
         for count in range(AT_ONCE):
             if self._pictures.behind > self._half_full:
                 self._pictures.skip(1)
                 self._left_out += 1
             record = self._pictures.next()
-            if record is None:
-                return count > 0
+            if record is None or record.at > until:
+                return record is None and count > 0
             self._shown = record
             self._write(record, record.at)
             self.pictures += 1

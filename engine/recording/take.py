@@ -1,7 +1,7 @@
 """The file of one take: pictures with the times at which they were shown, sound that runs through.
 
-H.264 and AAC in a fragmented MP4, which every second is whole again: after a crash, a power cut or a full disk it plays
-up to there. The frame rate is variable, each picture standing at the very time it was shown; a constant rate would have
+H.264 and AAC in a fragmented MP4, which every second is whole again: wherever its making breaks off, it plays up to
+there. The frame rate is variable, each picture standing at the very time it was shown; a constant rate would have
 to move every picture by up to half a frame, double some and leave others out, and would hide what was late.
 """
 

@@ -133,6 +133,27 @@ def test_when_it_cannot_keep_up_every_other_picture_is_left_out_and_all_are_coun
     assert film.times[:-1] == pytest.approx(np.array(numbers) * FRAME_S, abs=1e-3), "what is there is in its place"
 
 
+def test_what_is_shown_after_the_end_was_asked_for_does_not_hold_the_film_up(session, reels, clock):
+    pictures, _ = reels
+    for number in (1, 2):
+        clock.now += 0.1
+        pictures.write(numbered(number), clock.now, 1.0)
+    for number in (3, 4):  # the show goes on while the film is finished
+        pictures.write(numbered(number), clock.now + 0.1 * number, 1.0)
+    session.finish()
+    film = read_film(session.path)
+    assert [number_of(picture) for picture in film.pictures] == [1, 2, 2]
+    assert film.times[-1] == pytest.approx(0.2, abs=1e-3)
+    assert session.dropped == 0
+
+
+def test_a_recording_that_saw_nothing_ends_without_a_fuss(session, clock):
+    session.step()
+    clock.now += 0.2
+    session.finish()
+    assert (session.seconds, session.pictures) == (0.0, 0)
+
+
 def test_a_disk_that_runs_full_is_left_with_room(session, reels, clock, monkeypatch):
     pictures, _ = reels
     pictures.write(numbered(1), clock.now, 1.0)

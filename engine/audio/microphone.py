@@ -268,6 +268,7 @@ class Microphone:
         """Put a fresh stream to use and stay with it until it has to be given up."""
         self._first, counted = not answered.is_set(), False
         self._sound_at = self._clock()
+        self._fault = "its stream ended"  # what is said the moment it does
         route = Route()
         moved = self._moved(route)
         if not moved:
@@ -285,8 +286,10 @@ class Microphone:
         if not stopping.is_set():
             ended = moved or capture.finished.is_set()
             self._trouble = SourceState.LOST if ended else SourceState.STALLED
-            given = f"the sound server gives {self._instead!r} in its place"
-            self._fault = given if moved else "its stream ended" if ended else "it gave nothing"
+            if moved:
+                self._fault = f"the sound server gives {self._instead!r} in its place"
+            elif not ended:
+                self._fault = "it gave nothing"
             log.warning("microphone: %s: %s; opening it again", self.name, self._fault)
         self._capture = None
         self._past_overflows += capture.overflows

@@ -196,6 +196,7 @@ def test_another_device_does_not_take_the_place_of_one_that_went_away(driver: Dr
     other = InputDevice(0, "Laptop microphone", "ALSA", 2, RATE, is_default=True)
     driver.devices = [other]
     driver.streams[0].end()
+    assert "when this began" not in (playing.error or "")
     until(lambda: "there is no input device" in (playing.error or ""))
     assert (playing.error or "").startswith("the microphone 'Field recorder' is gone")
     assert (len(driver.streams), playing.state, playing.name) == (1, SourceState.LOST, "Field recorder")

@@ -48,6 +48,8 @@ class Keeper:
         self._heard_until = 0.0
         self._late_before = self._late_now = 0
         self._restarts = 0
+        self._before: dict[str, Any] | None = None
+        """The options of the engine before, until one plays what was chosen to be heard."""
         self._out_since: tuple[float, int] | None = None
         """When the engine failed and the index of its last picture, until a new one paints."""
 
@@ -68,6 +70,18 @@ class Keeper:
     def stop(self) -> None:
         """Ends the engine; within two seconds. Safe to call twice."""
         self._supervisor.stop()
+
+    def listen(self, device: str) -> None:
+        """Hear this input, or "demo", with a new engine; where that cannot be, the one before comes back."""
+        before = dict(self._supervisor.options)
+        source = {"source": "demo", "device": None} if device == "demo" else {"source": "mic", "device": device}
+        self._tell(f"changing to {device}, the last picture stays meanwhile", None)
+        self._supervisor.replace({**before, **source, "heard": None})
+        self._read_status()  # the last one of the engine that has ended
+        self._before = before
+        self._late_before += self._late_now
+        self._late_now = 0
+        self.status = {**self.status, "state": "loading"}
 
     def tick(self, now: float) -> None:
         """Reads the status and looks after the engine's health; `now` is perf_counter time. Never waits for it."""
@@ -96,11 +110,18 @@ class Keeper:
             if at > self._heard_until:
                 self._heard_until = at
                 self._tell(line, at)
+        if status["state"] == "playing":
+            self._before = None
         self._late_now = status.get("late_frames", self._late_now)
         if status.get("fatal") and not self._links.slot.newest_index:
             self.fatal = str(status["error"])
 
     def _recover(self, failure: Failure, now: float, shown: int) -> None:
+        if self._before is not None:  # the input that was chosen cannot be heard
+            before, self._before = self._before, None
+            self._tell(f"{failure.what}; going back to what was heard before", None)
+            self._supervisor.start_over(before)
+            return
         options = self._supervisor.options
         heard = self.status.get("audio")
         if options.get("source") == "mic" and heard is not None and heard["device"] != "demo":

@@ -282,6 +282,10 @@ class Stage:
         """What the show can be steered by besides its windows."""
         return [f"OSC {self._osc.host}:{self._osc.port}", *(f"MIDI {name}" for name in self._midi.names)]
 
+    def listen(self, device: str) -> None:
+        """Hear another input from now on, or "demo"; the engine begins anew."""
+        self._keeper.listen(device)
+
     def banks(self) -> list[Bank]:
         """All banks of presets."""
         return self._pads.banks

@@ -150,6 +150,11 @@ class Supervisor:
         self._failures.clear()
         self._restart_at = self._clock()
 
+    def replace(self, options: Mapping[str, Any]) -> None:
+        """End the engine that plays, within `GRACE_S`, and start one with other options."""
+        self._end(GRACE_S)
+        self.start_over(options)
+
     def stop(self) -> None:
         """Ends the engine and takes its threads in; at most 2 s. Safe to call twice."""
         self._restart_at = None

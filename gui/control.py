@@ -91,9 +91,8 @@ class ControlWindow(QWidget):
         """Builds everything at the density of this size; what was there before goes."""
         style.set_density(density_for(self.width(), self.height()))
         self._mel.setParent(None)
+        self._stop_processes()
         for page in self._pages.values():
-            if isinstance(page, DiagnosticsPage):
-                page.stop()
             page.deleteLater()
         self._pages = {}
         if self._inside is not None:
@@ -115,8 +114,7 @@ class ControlWindow(QWidget):
         self.learn_strip.hide()
         self.learn_strip.done.clicked.connect(self.toggle_learn)
         self.headline.learn.clicked.connect(self.toggle_learn)
-        for button in (self.headline.diagnose, self.hears.inputs):
-            button.clicked.connect(self.toggle_diagnostics)
+        self.headline.diagnose.clicked.connect(self.toggle_diagnostics)
         self.headline.help.clicked.connect(self.toggle_help)
 
         left = _column(self.hears.widget, self.performance.widget, self.activity.widget, stretch=(1, 0, 0))
@@ -269,12 +267,17 @@ class ControlWindow(QWidget):
         event.ignore()
         self.closed.emit()
 
-    def finish(self) -> None:
-        """Stops the timer, the doctor if it is looking, and hides the window for good."""
-        self._timer.stop()
+    def _stop_processes(self) -> None:
         for page in self._pages.values():
             if isinstance(page, DiagnosticsPage):
                 page.stop()
+        if self._inside is not None:
+            self.hears.inputs.stop()
+
+    def finish(self) -> None:
+        """Stops the timer, the doctor if it is looking, and hides the window for good."""
+        self._timer.stop()
+        self._stop_processes()
         if self.isVisible():
             self._memory.keep_place(self, "control")
         self.hide()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtWidgets import QFrame
 
 from gui import style
+from gui.inputs import Inputs
 from gui.meters import FLOOR_DB, QUIET_DB, LevelMeter, Light, MelPicture
-from gui.widgets import Button, elastic, panel, row, say, text
+from gui.widgets import elastic, panel, row, say, text
 
 if TYPE_CHECKING:
     from engine.view import StageView
@@ -38,7 +39,7 @@ class Hears:
         self.rate = text("", style.SMALL, "faint")
         self.frame, layout = panel("Hears", self.rate)
         self.device = elastic(text("", style.LARGE, bold=True))
-        self.inputs = Button("Inputs", "quiet", "Which inputs there are, and how to choose one")
+        self.inputs = Inputs(stage)
         self.meter = LevelMeter()
         self.advice = elastic(text("", style.BODY, "muted"))
         self.onset, self.beat = Light(), Light(style.COOL)
@@ -73,7 +74,7 @@ class Hears:
         rms_db, clip = float(status.get("rms_db", -90.0)), bool(status.get("clip"))
         name = str(audio.get("device", "No sound yet"))
         say(self.device, name, "figure")
-        self.device.setToolTip(f"{name}\ncymatic live --device NAME takes another")
+        self.device.setToolTip(name)
         parts = [f"{audio['sample_rate'] / 1000:g} kHz"] if audio.get("sample_rate") else []
         if audio.get("channels"):
             parts.append(f"{audio['channels']} ch")

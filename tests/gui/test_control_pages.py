@@ -10,10 +10,12 @@ import pytest
 from fake_stage import NAMES, FakeStage
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QLabel, QMenu
 from window_parts import Output, active_timers, alive, close_window, left_behind, open_window, settle, watched
 
 from gui.control import ControlWindow
 from gui.diagnostics import DiagnosticsPage, facts
+from gui.inputs import Inputs
 from gui.memory import PROMPTS, Memory
 
 nothing_of_a_window_is_left = pytest.fixture(autouse=True)(watched)
@@ -50,8 +52,6 @@ def test_f1_lists_every_key_and_escape_puts_the_page_away(window, output, qtbot)
     assert page.isVisible()
     assert page.geometry() == window.rect()
     assert window.rect().contains(page.sheet.geometry()), "the whole page is on the window"
-    from PySide6.QtWidgets import QLabel
-
     words = {label.text() for label in page.findChildren(QLabel)}
     assert {command.keys for command in window.commands.rows} <= words
     qtbot.keyClick(window, Qt.Key.Key_Escape)
@@ -131,6 +131,40 @@ def test_facts_of_a_show(stage):
     assert told["runtime"] == "openvino f32: encoder, generator"
     assert "Scarlett" in told["sound"]
     assert told["memory"] == "engine 412 MiB"
+
+
+# Inputs
+
+
+def test_inputs_are_listed_and_chosen(window, stage, qtbot):
+    stage.status = stage.invent_status(0.0)
+    inputs = Inputs(stage, doctor_says(json.dumps([["Scarlett 2i2 USB", 2], ["Built-in", 1]])))
+    menus = []
+    inputs.menu_of = lambda found, wrong: menus.append((found, wrong)) or QMenu(inputs)
+    inputs.look()
+    qtbot.waitUntil(inputs.isEnabled, timeout=30_000)
+    assert menus == [([("Scarlett 2i2 USB", 2), ("Built-in", 1)], "")]
+    del inputs.menu_of
+    actions = {action.text(): action for action in inputs.menu_of(menus[0][0]).actions()}
+    assert [text for text, action in actions.items() if action.isChecked()] == ["Scarlett 2i2 USB   2 ch"]
+    actions["Built-in   1 ch"].trigger()
+    actions["The built-in demo"].trigger()
+    assert stage.fired == [("listen", "Built-in"), ("listen", "demo")]
+    inputs.deleteLater()
+
+
+def test_no_input_is_a_line_in_the_menu(window, stage):
+    [line, _, demo] = window.hears.inputs.menu_of([], "engine.errors.AudioError: no microphone found").actions()
+    assert line.text() == "no microphone found"
+    assert not line.isEnabled()
+    assert demo.isEnabled()
+
+
+def test_a_window_that_closes_ends_the_look_for_inputs(window, qtbot):
+    qtbot.mouseClick(window.hears.inputs, Qt.MouseButton.LeftButton)
+    assert window.hears.inputs._process is not None
+    window.finish()
+    assert window.hears.inputs._process is None
 
 
 # Learning

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,14 +31,17 @@ CONTROLS = {
 }  # fmt: skip
 REST_S = 1.0
 """Until the picture stands still after the controls were moved."""
-BETWEEN_S = (0.6, 0.75)
-"""From one click to the next, drawn anew each time: a click may fall anywhere between two pictures."""
-WAIT_S = 0.6
+BETWEEN_S = (0.45, 0.6)
+"""From the answer to the next click, drawn anew each time: the picture has come to rest, and a click may fall anywhere
+between two pictures."""
+WAIT_S = 1.5
 """What is not seen by then is not seen."""
 POLL_S = 0.001
 CHANGED = 0.1
 """Mean of absolute differences in grey levels; at rest it is 0."""
 MOST_LOST = 0.2
+SPEAKER_LATENCY_S = 0.1
+"""Long enough to be even: the driver says when the click leaves."""
 ADDED_MS = 200.0
 """What `--check` lets the picture wait."""
 BUDGET = ("capture", "wait", *STAGES, "other", "copy", "present")
@@ -50,11 +52,15 @@ copy     into the slot
 present  stage, window, and its pixels on the display
 and between them the stages of `engine.slot.STAGES`."""
 
+_STARTED, _CHANGE = FRAME.index("started_at"), FRAME.index("change")
+
 
 @dataclass(frozen=True)
 class Click:
-    """One click and when the display was seen to change, if somebody looked; perf_counter times."""
+    """One click: when it was asked for, when it left, and when the display was seen to change, if somebody looked;
+    perf_counter times."""
 
+    asked_at: float
     at: float
     seen_at: float | None
     added_ms: float = 0.0
@@ -69,7 +75,7 @@ class Speaker:
         self._left_at = 0.0
         try:
             self._stream = sd.OutputStream(
-                device=device, channels=1, dtype="float32", latency="low", callback=self._fill
+                device=device, channels=1, dtype="float32", latency=SPEAKER_LATENCY_S, callback=self._fill
             )
             self._stream.start()
         except (sd.PortAudioError, ValueError) as error:
@@ -116,23 +122,31 @@ class Clicks:
         """Clicks for so many seconds, while the engine lets the picture wait `added_ms` longer."""
         for name, value in {**CONTROLS, "latency/offset": added_ms}.items():
             self._traffic.send(name, value)
-        self._wait(time.perf_counter() + REST_S)
+        self._wait(time.perf_counter() + REST_S + added_ms / 1000.0)
         ends_at = time.perf_counter() + seconds
         while time.perf_counter() < ends_at:
             self._one(added_ms)
-        self._wait(time.perf_counter() + WAIT_S)
 
     def _one(self, added_ms: float) -> None:
-        next_at = time.perf_counter() + self._random.uniform(*BETWEEN_S)
         before = None if self._pixels is None else points_of(self._pixels)
+        asked_at = time.perf_counter()
         at, seen_at = self._click(), None
-        while before is not None and seen_at is None and time.perf_counter() < at + WAIT_S:
-            assert self._pixels is not None
-            if np.abs(points_of(self._pixels) - before).mean() > CHANGED:
+        while time.perf_counter() < at + WAIT_S:
+            if before is None or self._pixels is None:
+                if self._answered(asked_at):
+                    break
+            elif np.abs(points_of(self._pixels) - before).mean() > CHANGED:
                 seen_at = time.perf_counter()
+                break
             time.sleep(POLL_S)
-        self.clicks.append(Click(at, seen_at, added_ms))
-        self._wait(next_at)
+        self.clicks.append(Click(asked_at, at, seen_at, added_ms))
+        self._wait(time.perf_counter() + self._random.uniform(*BETWEEN_S))
+
+    def _answered(self, at: float) -> bool:
+        """Whether a picture that was begun after this time has changed."""
+        fresh = self._show.rows()
+        self.rows += fresh
+        return any(frame[_STARTED] > at and frame[_CHANGE] > CHANGED for row in fresh for frame in row["frames"])
 
     def _wait(self, until: float) -> None:
         while time.perf_counter() < until:
@@ -149,7 +163,8 @@ def budgets(clicks: Sequence[Click], rows: Sequence[Row]) -> list[dict[str, floa
     """
     frames = np.array([frame for row in rows for frame in row["frames"]]).reshape(-1, len(FRAME) + len(STAGES))
     swaps = np.array([swap for row in rows for swap in row["swaps"]]).reshape(-1, 2)
-    until = [min(click.at + WAIT_S, after.at) for click, after in pairwise([*clicks, Click(np.inf, None)])]
+    asked = [*(click.asked_at for click in clicks[1:]), np.inf]
+    until = [min(click.at + WAIT_S, after) for click, after in zip(clicks, asked, strict=False)]
     found = []
     for click, end in zip(clicks, until, strict=True):
         if (budget := _budget(click, end, frames, swaps)) is not None:
@@ -166,10 +181,12 @@ def _budget(
     click: Click, until: float, frames: NDArray[np.float64], swaps: NDArray[np.float64]
 ) -> dict[str, float] | None:
     index, captured, started, written, published, _, change = frames[:, : len(FRAME)].T
-    candidates = np.flatnonzero((started > click.at) & (started < until) & (change > CHANGED))
+    candidates = np.flatnonzero((started > click.asked_at) & (started < until) & (change > CHANGED))
     if not len(candidates):
         return None
     first = candidates[0]
+    if first == 0 or change[first - 1] > CHANGED:
+        return None  # the picture was not at rest: this may be the answer to something else
     seen_at = click.seen_at
     if seen_at is None:
         shown = swaps[(swaps[:, 1] >= index[first]) & (swaps[:, 0] > published[first])]

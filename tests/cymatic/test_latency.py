@@ -13,6 +13,7 @@ from live_process import ROOT
 from cymatic.cli import main
 from cymatic.trial.clicks import BUDGET, Click, budgets, found_more, summary
 from cymatic.trial.room import SOUND_PROGRAMS, VirtualDisplay, VirtualMicrophone, missing
+from cymatic.trial.watched import FRAME
 from engine.errors import CymaticError
 from engine.slot import STAGES
 
@@ -106,7 +107,7 @@ def rows(click_at: float, answer: int = 5, swaps: bool = True) -> list[dict]:
 
 
 def test_the_parts_of_a_budget_add_up():
-    [budget] = budgets([Click(10.0, 10.140)], rows(10.0))
+    [budget] = budgets([Click(10.0, 10.0, 10.140)], rows(10.0))
     assert len(STAGES) == 5
     expected = {
         "capture": 97.0, "wait": 4.0, "mel": 1.0, "encoder": 0.0, "recurrent": 0.0, "blend": 0.5, "generator": 6.0,
@@ -117,15 +118,15 @@ def test_the_parts_of_a_budget_add_up():
 
 
 def test_without_eyes_on_the_display_the_windows_swap_counts():
-    [budget] = budgets([Click(10.0, None)], rows(10.0))
+    [budget] = budgets([Click(10.0, 10.0, None)], rows(10.0))
     assert budget["present"] == pytest.approx(5.0)
     with pytest.raises(CymaticError, match="0 of 1 clicks"):
-        budgets([Click(10.0, None)], rows(10.0, swaps=False))
+        budgets([Click(10.0, 10.0, None)], rows(10.0, swaps=False))
 
 
 def test_a_click_that_nothing_answers_is_not_given_the_next_ones_picture():
-    lost, answered = Click(9.9, None), Click(10.0, None)
-    several = [Click(10.0 + second, None) for second in range(1, 5)]
+    lost, answered = Click(9.9, 9.9, None), Click(10.0, 10.0, None)
+    several = [Click(10.0 + second, 10.0 + second, None) for second in range(1, 5)]
     found = budgets([lost, answered, *several], [row for click in (answered, *several) for row in rows(click.at)])
     assert len(found) == 5
     assert max(budget["total"] for budget in found) == pytest.approx(116.0)
@@ -133,7 +134,7 @@ def test_a_click_that_nothing_answers_is_not_given_the_next_ones_picture():
 
 def test_too_many_lost_clicks_are_no_figure():
     with pytest.raises(CymaticError, match=r"1 of 2 clicks were seen.*loudly enough"):
-        budgets([Click(10.0, None), Click(20.0, None)], rows(10.0))
+        budgets([Click(10.0, 10.0, None), Click(20.0, 20.0, None)], rows(10.0))
     with pytest.raises(CymaticError, match="0 of 0"):
         budgets([], [])
 
@@ -147,3 +148,10 @@ def test_what_was_added_is_found_and_nothing_else():
     with pytest.raises(CymaticError, match="too few"):
         found_more(plain)
     assert summary(plain)["total"] == {"p50": 42.0, "p95": 44.0, "max": 44.0}
+
+
+def test_a_picture_that_was_not_at_rest_answers_nothing():
+    still_moving = rows(10.0, answer=1)
+    still_moving[0]["frames"][0][FRAME.index("change")] = 0.2
+    with pytest.raises(CymaticError, match="0 of 1 clicks"):
+        budgets([Click(10.0, 10.0, None)], still_moving)

@@ -27,7 +27,7 @@ from pythonosc.udp_client import SimpleUDPClient
 
 LIVE = (sys.executable, "-m", "cymatic", "live")
 SIZES = {"": (1280, 800), "-1920": (1920, 1080)}
-DEADLINE_S = 120.0
+DEADLINE_S = 180.0
 STEER = (
     ("preset/bank", "storm"),
     ("preset/go", ["eruption", 2.0]),
@@ -87,7 +87,7 @@ def photograph(name: str, arguments: list[str], seconds: float, size: tuple[int,
             return ImageGrab.grab(xdisplay=name).convert("RGB")
         finally:
             show.send_signal(signal.SIGTERM)
-            show.wait(30)
+            show.wait(90)
 
 
 def save(picture: Image.Image, path: Path) -> None:

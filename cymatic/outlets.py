@@ -255,9 +255,9 @@ def _outcome(take: Outlet) -> str:
     if code:
         kept = f"; {status['path']} plays up to about {length}" if status["path"] else ""
         return f"the recording ended ({_reason(code)}){kept}"
-    faults = [f"{status['dropped']} pictures dropped"] if status["dropped"] else []
-    faults += [f"{status['gaps']} gaps in the sound"] if status["gaps"] else []
-    return f"recorded {length} to {status['path']}" + "".join(f", {fault}" for fault in faults)
+    faults = ((status["dropped"], "picture{} dropped"), (status["gaps"], "gap{} in the sound"))
+    told = "".join(f", {count} {what.format('s' * (count > 1))}" for count, what in faults if count)
+    return f"recorded {length} to {status['path']}{told}"
 
 
 def _reason(code: int | None) -> str:

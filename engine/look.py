@@ -24,6 +24,8 @@ TRAIL_S = 2.5
 DRIFT = 0.2
 """How much larger the trails grow in a second, from the middle outwards."""
 
+_FADERS = ("hue", "saturation", "contrast", "trails", "vignette")
+
 Float32 = NDArray[np.float32]
 
 
@@ -41,13 +43,8 @@ class Look:
     @classmethod
     def of(cls, desk: Desk) -> Look:
         """As the desk has it now."""
-        faders = (float(desk.get(f"look/{name}")) for name in ("hue", "saturation", "contrast"))
-        return cls(
-            *faders,
-            mirror=str(desk.get("look/mirror")),
-            trails=float(desk.get("look/trails")),
-            vignette=float(desk.get("look/vignette")),
-        )
+        hue, saturation, contrast, trails, vignette = (float(desk.get(f"look/{name}")) for name in _FADERS)
+        return cls(hue, saturation, contrast, str(desk.get("look/mirror")), trails, vignette)
 
     @property
     def neutral(self) -> bool:
@@ -62,7 +59,8 @@ class Look:
         # The turn round the grey axis that keeps luma: feColorMatrix hueRotate of SVG 1.1, in the digits of Rec. 709.
         across = np.array([[-0.2126, -0.7152, 0.9278], [0.143, 0.140, -0.283], [-0.7874, 0.7152, 0.0722]])
         turn = luma + cos * (np.eye(3) - luma) + sin * across
-        return (luma + self.saturation * (turn - luma)).astype(np.float32)
+        colours: Float32 = (luma + self.saturation * (turn - luma)).astype(np.float32)
+        return colours
 
     def keep(self, passed: float) -> float:
         """The part of a trail that is left after `passed` seconds."""

@@ -4,8 +4,8 @@
 
 A case: {"at": s, "picture": name, ...} with what else `Picture` takes; `look` as a dictionary. "at" is what the clock
 says while it is drawn, so that trails and flashes do not depend on the machine. "window": [width, height] from here on.
-In the first case, "bicubic": true takes the software driver for a graphics card, and "opengl" asks for the dialect
-"es" or "core".
+In the first case, "bicubic": true takes the software driver for a graphics card, "bytes": true leaves the look no half
+floats, and "opengl" asks for the dialect "es" or "core".
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from PySide6.QtCore import QEventLoop, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QImage, QSurfaceFormat
 
+import gui.look
 import gui.surface
 from engine.look import Look
 from gui.surface import GlSurface, Picture
@@ -40,6 +41,8 @@ def main() -> int:
     gui.surface.time = clock
     if cases[0].pop("bicubic", False):
         gui.surface._SOFTWARE_DRIVERS = ()
+    if cases[0].pop("bytes", False):
+        gui.look._FORMATS = gui.look._FORMATS[-1:]
     wanted = QSurfaceFormat()
     if dialect := cases[0].pop("opengl", ""):
         wanted.setVersion(*{"es": (2, 0), "core": (3, 3)}[dialect])

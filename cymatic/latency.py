@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cymatic.arguments import seconds
+from engine.errors import CymaticError
 
 MAY_MISS_MS = 30.0
 
@@ -49,10 +51,13 @@ def run(args: argparse.Namespace) -> int:
     from cymatic.report import OutputFile, as_json
 
     output = OutputFile(args.json) if args.json else None
-    with contextlib.ExitStack() as opened:
-        told = _measure(
-            args, Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="cymatic-latency-"))), opened
-        )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was opened is closed again
+    try:
+        with contextlib.ExitStack() as opened:
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="cymatic-latency-"))
+            told = _measure(args, Path(folder), opened)
+    except KeyboardInterrupt:
+        raise CymaticError("ended early: nothing was measured") from None
     print("\n".join(table(told)))
     if output is not None:
         output.write(as_json(told))

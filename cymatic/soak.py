@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cymatic.arguments import seconds
+from engine.errors import CymaticError
 
 if TYPE_CHECKING:
     from cymatic.trial.faults import Fault
@@ -57,9 +58,12 @@ def run(args: argparse.Namespace) -> int:
     faults, bundle = choose(args.faults), find_bundle(args.bundle)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = OutputFile(args.json) if args.json else None
-    with contextlib.ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="cymatic-soak-")))
-        told = _soak(args, faults, bundle, folder, opened)
+    try:
+        with contextlib.ExitStack() as opened:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="cymatic-soak-")))
+            told = _soak(args, faults, bundle, folder, opened)
+    except KeyboardInterrupt:
+        raise CymaticError("ended before the show began: there is no verdict") from None
     if output is None:
         sys.stdout.buffer.write(as_json(told))
     else:

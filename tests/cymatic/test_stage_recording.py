@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from pathlib import Path
 
@@ -69,7 +71,9 @@ def test_the_film_holds_the_pictures_that_were_shown(stage, films):
     go_on(stage, lambda: stage.lines[-1].startswith("recorded "), "the end of the film", shown)
     assert stage.recording is None
     [path] = films.iterdir()
-    assert stage.lines[-1].endswith(f" to {path}"), "nothing was dropped"
+    assert f" to {path}" in stage.lines[-1]
+    told = re.search(r"(\d+) pictures? dropped", stage.lines[-1])  # on a busy machine
+    dropped = int(told.group(1)) if told else 0
     film = read_film(path)
     # Each picture of the film is one that was shown, they come in the order and at the distances of the show.
     flat = np.stack([picture[..., :3] for _, picture in shown]).astype(np.float32)
@@ -77,35 +81,38 @@ def test_the_film_holds_the_pictures_that_were_shown(stage, films):
     best = distance.argmin(1)
     assert distance.min(1)[1:-1].max() < 6.0
     assert (np.diff(best) >= 0).all()
-    assert best[-2] - best[1] == pytest.approx(len(film.pictures) - 3, abs=1), "none is missing"
+    assert best[-2] - best[1] <= len(film.pictures) - 3 + dropped + 1, "none is missing but those that were counted"
     at = np.array([at for at, _ in shown])[best]
     late = np.abs((film.times[1:-1] - film.times[1]) - (at[1:-1] - at[1]))
-    assert np.median(late) < 0.005, "the film's times are those of the show, as closely as this test can look"
+    assert np.median(late) < 0.02, "the film's times are those of the show, as closely as this test can look"
 
 
 def test_fade_blackout_freeze_and_test_card_are_in_the_film(stage, films):
     stage.desk.set("record", True, "test")
-    go_on(stage, lambda: recorded(stage) > 0.3, "the beginning")
-    marks = {}
-    for name, value in (("blackout", 1), ("blackout", 0), ("testcard", 1), ("testcard", 0), ("master", 0.0),
-                        ("master", 1.0), ("freeze", 1)):  # fmt: skip
+    for name, value in (("freeze", 0), ("blackout", 1), ("blackout", 0), ("testcard", 1), ("testcard", 0),
+                        ("master", 0.0), ("master", 1.0)):  # fmt: skip
         stage.desk.set(name, value, "test")
-        until = recorded(stage) + 0.6
-        marks[name, value] = until - 0.2
-        go_on(stage, lambda until=until: recorded(stage) > until, f"{name} {value}")
+        a_new_picture(stage)
+        until = recorded(stage) + 1.2  # more than a recorder may lag behind
+        go_on(stage, lambda until=until: recorded(stage) > until, f"a film of {name} {value}")
+    stage.desk.set("freeze", 1, "test")
+    a_new_picture(stage)
+    until = recorded(stage) + 1.5
+    go_on(stage, lambda: recorded(stage) > until, "a picture that stands")
     stage.desk.set("record", False, "test")
     go_on(stage, lambda: "recorded " in stage.lines[-1], "the end of the film")
     film = read_film(next(films.iterdir()))
+    card = draw_test_card(*stage.image_size)[..., :3].astype(int)
 
-    def at(name: str, value: float) -> np.ndarray:
-        return film.pictures[np.searchsorted(film.times, marks[name, value]) - 1].astype(int)
+    def seen(picture: np.ndarray) -> str:
+        if picture.max() < 6:
+            return "black"
+        return "card" if np.abs(picture - card).mean() < 12 else "picture"
 
-    assert at("blackout", 1).max() < 6
-    assert at("blackout", 0).max() > 60
-    assert np.abs(at("testcard", 1) - draw_test_card(*stage.image_size)[..., :3]).mean() < 12
-    assert np.abs(at("testcard", 0) - draw_test_card(*stage.image_size)[..., :3]).mean() > 30
-    assert at("master", 0.0).max() < 6
-    frozen = film.pictures[film.times > marks["freeze", 1] - 0.2].astype(int)
+    runs = [name for name, _ in itertools.groupby(map(seen, film.pictures.astype(int)))]
+    assert runs == ["picture", "black", "picture", "card", "picture", "black", "picture"]
+    frozen = film.pictures[film.times > film.times[-1] - 0.6].astype(int)
+    assert len(frozen) >= 2
     assert np.abs(frozen - frozen[0]).mean() < 2
 
 

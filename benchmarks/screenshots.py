@@ -38,7 +38,7 @@ STEER = (
 """What is sent by OSC, a few seconds before the picture."""
 STEER_S = 8.0
 LARGEST = 400_000  # bytes of a picture
-FLAT = 500  # pixels of one colour: the window's own, not the painted picture's
+FLAT = 4000  # pixels of one colour: the window's own, not the painted picture's
 
 
 @contextlib.contextmanager
@@ -96,9 +96,8 @@ def save(picture: Image.Image, path: Path) -> None:
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     _, where, counts = np.unique(packed, return_inverse=True, return_counts=True)
     flat = (counts >= FLAT)[where].reshape(packed.shape)[..., np.newaxis]
-    for bits in range(8, 3, -1):
-        step = 1 << (8 - bits)
-        coarse = np.minimum((pixels.astype(int) + step // 2) // step * step, 255).astype(np.uint8)
+    for step in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12):
+        coarse = np.clip(step * np.round(pixels / step), 0, 255).astype(np.uint8)
         Image.fromarray(np.where(flat, pixels, coarse)).save(path, optimize=True)
         if path.stat().st_size <= LARGEST:
             return

@@ -30,17 +30,18 @@ def test_a_show_comes_back_from_what_is_done_to_it(tiny_bundle, clean_env, tmp_p
     if missing(*SOUND_PROGRAMS):
         pytest.skip(f"not installed: {', '.join(missing(*SOUND_PROGRAMS))}")
     output = tmp_path / "verdict.json"
-    faults = ["engine-kill", "microphone", "osc-storm"]
+    faults = ["engine-kill", "osc-storm", "microphone"]  # the last one still begins within the time
     show = ("--bundle", tiny_bundle, "--fps", 30, "--runtime", "onnxruntime")
-    done = run(clean_env, "--hours", 20 / 3600, "--every", 3, "--faults", ",".join(faults), "--json", output, *show)
+    done = run(clean_env, "--hours", 20 / 3600, "--every", 4, "--faults", ",".join(faults), "--json", output, *show)
     assert "Traceback" not in done.stderr
     told = json.loads(output.read_text())
     assert done.returncode == (0 if told["held"] else 1), done.stderr
     assert done.stdout == ""
     assert [fault["fault"] for fault in told["faults"]][:3] == faults
     assert [fault["fault"] for fault in told["faults"] if fault["back_s"] is None] == []
-    kill, microphone, storm = told["faults"][:3]
-    assert kill["standstill_s"] > microphone["standstill_s"], "the picture goes on without a microphone"
+    kill, storm, microphone = told["faults"][:3]
+    assert kill["standstill_s"] > 0.2, "an engine takes its time to start"
+    assert microphone["standstill_s"] < 4.0, "the picture goes on without a microphone"
     assert 0 <= microphone["seen_s"] < 3
     assert storm["seen_s"] is None
     assert told["controls_received"] > 2000, "the storm"

@@ -5,6 +5,8 @@ Everything that the runtime would otherwise do in Python is inside: sub-pixel mo
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
@@ -17,12 +19,45 @@ from training.world import factors
 Z_DIM = factors.INDEX["flash"]  # ambient and placement factors before `flash`, which rests in a calm landscape
 
 
+class FlatGroupNorm(nn.Module):
+    """`nn.GroupNorm` on `[1, C, H, W]` without the reshape to groups, for which CPU runtimes turn the tensor over.
+
+    Channels are summed up one by one and joined to groups as numbers; mean and variance become one factor and one
+    summand a channel.
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, square = self._of_group(x.mean((2, 3))), self._of_group(x.square().mean((2, 3)))
+        factor = self.norm.weight * torch.rsqrt(square - mean.square() + self.norm.eps)
+        summand = self.norm.bias - mean * factor
+        return x * factor[:, :, None, None] + summand[:, :, None, None]
+
+    def _of_group(self, each: Tensor) -> Tensor:
+        """`[1, C]`, the mean of each channel's group."""
+        groups = each.unflatten(1, (self.norm.num_groups, -1))
+        return groups.mean(2, keepdim=True).expand_as(groups).flatten(1)
+
+
+def flat(module: nn.Module) -> nn.Module:
+    """A copy with every group normalisation flat."""
+    copy = deepcopy(module)
+    for parent in list(copy.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.GroupNorm):
+                setattr(parent, name, FlatGroupNorm(child))
+    return copy
+
+
 class EncoderGraph(nn.Module):
     """`mel [1, 1, bands, columns]` → `delta [1, L, D]`, `embedding [1, E]`."""
 
     def __init__(self, inversion: Inversion, encoder: SoundEncoder) -> None:
         super().__init__()
-        self.inversion, self.encoder = inversion, encoder
+        self.inversion, self.encoder = flat(inversion), flat(encoder)
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         return self.inversion(mel), self.encoder(mel)

@@ -106,10 +106,13 @@ def test_what_stands_on_the_display_follows_the_sound(show):
     still = show.oscsend("/cymatic/speed", "f", 0.0)  # so that nothing moves but by the sound
 
     def colours(rows: list[Row], loud: bool) -> list[np.ndarray]:
-        """Mean colour at the end of each stretch of sound, or of silence, that lasted."""
+        """Mean colour near the end of each stretch of sound, or of silence, that lasted.
+
+        Not at the very end: the level that is told may be a few pictures older than the one on the display.
+        """
         stretches = [list(run) for _, run in groupby((r for r in rows if r.at > still), key=lambda r: r.level > 0.1)]
         lasted = [run for run in stretches[1:-1] if run[-1].at - run[0].at > 0.8 * STRETCH_S]
-        return [np.mean([r.colour for r in run[-5:]], 0) for run in lasted if (run[0].level > 0.1) is loud]
+        return [np.mean([r.colour for r in run[-15:-10]], 0) for run in lasted if (run[0].level > 0.1) is loud]
 
     # What is heard is measured against how loud it has been for seconds, so the first stretches find that still moving.
     show.wait_for("sound and silence, often", lambda rows: min(len(colours(rows, loud)) for loud in (True, False)) >= 5)

@@ -32,6 +32,8 @@ PULSE_MS = 4
 """How often the stage is asked for a newer frame: a quarter of a 60 Hz frame, well under what an eye can tell."""
 TICK_S = 1 / 120
 """Least time between two ticks of the stage."""
+SETTLED_MS = 300
+"""By then a desktop has arranged itself after a display came back."""
 BAR_STEP_S = 1 / 60
 """The test card's moving bar goes in steps of this, so that a free-running surface does not repaint without end."""
 
@@ -245,6 +247,8 @@ class OutputWindow(QObject):
         back = self._away.found(QGuiApplication.screens()) if self._away is not None else None
         if back is not None and self._pulse_timer.isActive():
             self._cover(back)
+            # Once more when the desktop is done with the change: it may have moved the window after this.
+            QTimer.singleShot(SETTLED_MS, self._screen_reshaped)
             self._stage.tell(f"display {Display.of(back).label} is back: the output covers it again")
 
     def _screen_reshaped(self) -> None:

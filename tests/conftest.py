@@ -22,6 +22,11 @@ from engine import memory
 from engine.control.desk import Desk
 from engine.control.osc import OscServer
 
+with contextlib.suppress(ImportError):
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0  # the first bar would start a thread that outlives its test
+
 ROOT = Path(__file__).resolve().parent.parent
 SHM = Path("/dev/shm")
 PATIENCE_S = 3.0

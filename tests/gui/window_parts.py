@@ -56,7 +56,7 @@ def alive() -> dict[str, set[int]]:
     gc.collect()
     found: dict[str, set[int]] = {"thread": {id(thread) for thread in threading.enumerate()}}
     for thing in gc.get_objects():
-        kind = next((kind for kind in (QTimer, QThread, QProcess) if isinstance(thing, kind)), None)
+        kind = next((kind for kind in (QTimer, QThread, QProcess) if issubclass(type(thing), kind)), None)
         if kind is None or not isValid(thing):
             continue
         if kind is QTimer:

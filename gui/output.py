@@ -238,6 +238,7 @@ class OutputWindow(QObject):
             self._stage.tell(
                 f"display {gone.label} is gone: the output is a window on {Display.of(home).label} until it is back"
             )
+            self._found_again()  # one that only changed may have been added before it was removed
 
     def _screen_added(self, screen: QScreen) -> None:
         screen.geometryChanged.connect(self._screen_reshaped)

@@ -23,6 +23,8 @@ LEAD = 0.25
 stays the same."""
 CATCH_UP = 0.1
 """Share of a period that one frame may win back after a late one; what is missing beyond it is dropped."""
+LOOK_S = 0.004
+"""How often a wait looks up."""
 WARM_UP = 4
 LONGEST_MEASURE_S = 1.0
 
@@ -49,6 +51,7 @@ class Pacer:
         self._work_s: list[float] = []
         self._started = 0.0
         self._due: float | None = None
+        self._early = False
         self._governor = None if fps is None else Governor((fps,))
 
     @property
@@ -89,12 +92,21 @@ class Pacer:
         self.fps = self._governor.fps
         return told
 
-    def wait(self) -> None:
-        """Sleeps until the next frame may begin, `LEAD` of a period before it is due."""
-        if self.fps is not None and self._due is not None:
-            left = self._due - LEAD / self.fps - self._clock()
-            if left > 0.0:
-                self._sleep(left)
+    def wait(self, struck: Callable[[], bool] = lambda: False) -> None:
+        """Sleeps until the next frame may begin, `LEAD` of a period before it is due, or something has `struck`.
+
+        Then it begins at once, and the beat goes on from there: this frame and all after it are due sooner by what it
+        came early. So none is late that would not be, no frame gets less than a period, and one that was begun early is
+        followed by one that is not.
+        """
+        if self.fps is None or self._due is None:
+            return
+        early, self._early = self._early, False
+        while (left := self._due - LEAD / self.fps - self._clock()) > 0.0:
+            if struck() and not early:
+                self._due, self._early = min(self._due, self._clock() + LEAD / self.fps), True
+                return
+            self._sleep(min(left, LOOK_S))
 
 
 def choose_fps(p95_work_s: float) -> float:

@@ -41,7 +41,7 @@ Float32 = NDArray[np.float32]
 
 
 class Painter:
-    """Hears sound and paints it. One thread. For each frame: `hear`, `move`, `picture`.
+    """Hears sound and paints it. One thread. For each frame: `hear`, `move`, `picture`; in between it may `hear` on.
 
     `sessions`: the opened `GRAPHS`. `seed`: of the noise of the recurrent step, and of where the fields begin. Nothing
     can be painted before `go` has named a preset.
@@ -54,7 +54,7 @@ class Painter:
     limiter : holds back what would flash, while `flash/limit` is on.
     latents : the encoder and recurrent loop, with what it makes of the newest sound.
     stages_ms : how long each of `STAGES` took when it last ran.
-    stats : the same for this frame, in the order of `STAGES`; NaN for a stage that did not run.
+    stats : the same for the newest picture, in the order of `STAGES`; NaN for a stage that did not run for it.
     """
 
     def __init__(self, bundle: Bundle, sessions: Mapping[str, Session], sample_rate: int, seed: int = 0) -> None:
@@ -88,10 +88,16 @@ class Painter:
         self._seed = 0
         self._fade: Crossfade | None = None
         self._moved_at: float | None = None
+        self._stepped_at: float | None = None
+        self._shown_onsets = 0  # those that a picture has answered
+        self._postponed = False  # a step of the latent is due that had to wait for a picture
+        self._base = self._offset = self._w_avg
+        self._moved: Mapping[str, Any] = {}  # the controls, as the maps have moved them
         self._w_plus: Float32 = self._w_avg[np.newaxis]
         self.controls: dict[str, Any] = {c.name: c.default for c in REGISTRY if c.continuous}
         self.stages_ms = dict.fromkeys(STAGES, 0.0)
         self._frame_ms: dict[str, float] = {}
+        self._picture_ms: dict[str, float] = {}
 
     @property
     def ready(self) -> bool:
@@ -114,7 +120,7 @@ class Painter:
 
     @property
     def stats(self) -> tuple[float, ...]:
-        return tuple(self._frame_ms.get(stage, math.nan) for stage in STAGES)
+        return tuple(self._picture_ms.get(stage, math.nan) for stage in STAGES)
 
     def go(self, preset: Mapping[str, Any], now: float) -> None:
         """Fade to a preset from time `now` (s) on; the first one is there at once.
@@ -144,39 +150,62 @@ class Painter:
         beat, at = self.clock
         return beat.after(now - at)
 
+    @property
+    def struck(self) -> bool:
+        """Whether an onset was heard that no picture has answered yet."""
+        return self.features.onsets != self._shown_onsets
+
     def hear(self, samples: Float32) -> None:
-        """Take in new sound, mono `[n]`, n may be 0. Each frame begins with it."""
+        """Take in new sound, mono `[n]`, n may be 0."""
         begun_at = time.perf_counter()
-        self._frame_ms = {}
         controls = self.controls
         mono = self._conditioner.push(
             samples, controls["sound/gain"], controls["sound/gate"], controls["latency/offset"] / 1000.0
         )
         self._mel.push(mono)
         self.features.push(mono)
-        self._took("mel", 1000.0 * (time.perf_counter() - begun_at))
+        self._took("mel", self._frame_ms.get("mel", 0.0) + 1000.0 * (time.perf_counter() - begun_at))
 
-    def move(self, now: float) -> Float32:
-        """Take the latent and the fields to time `now` (s): float32 `[1, L, D]`, a new array. Needs a preset."""
+    def step(self, now: float) -> None:
+        """Take the preset's fade and, when a step is due, *what* is heard to time `now` (s): the encoder and the
+        recurrent step. Needs a preset.
+
+        `move` does it unless it was done for this `now`; a caller that lives in real time does it before, and hears
+        once more in between, for the encoder takes its time. A picture that answers an onset does not wait for it: the
+        step is made with the next one.
+        """
         assert self._fade is not None, "no preset was named"
-        passed = 0.0 if self._moved_at is None else now - self._moved_at
-        self._moved_at = now
+        self._stepped_at = now
         controls, features, latents = self.controls, self.features, self.latents
         if round(controls["seed"]) != self._seed:
             self._aim(controls["fade"], now)
         self._fade.hold(float(controls["crossfader"]))
-        base, offset = self._fade.at(now)
+        self._base, self._offset = self._fade.at(now)
         if self._reactivity.wants:
-            controls = self._reactivity.move(controls, measure(features, self.beat(now)), passed, self._fade.share)
-        if latents.due(now):
-            latents.step(self._mel.window(), base, controls["noise"], self.beat(now))
-            self._took("encoder", self._sessions["encoder"].ms)
-            self._took("recurrent", self._sessions["recurrent"].ms)
+            measured = measure(features, self.beat(now))
+            controls = self._reactivity.move(controls, measured, self._passed(now), self._fade.share)
+        self._moved = controls
+        if latents.due(now) or self._postponed:
+            self._postponed = self.struck and not self._postponed
+            if not self._postponed:
+                latents.step(self._mel.window(), self._base, controls["noise"], self.beat(now))
+                self._took("encoder", self._sessions["encoder"].ms)
+                self._took("recurrent", self._sessions["recurrent"].ms)
+
+    def move(self, now: float) -> Float32:
+        """Take the latent and the fields to time `now` (s): float32 `[1, L, D]`, a new array. Needs a preset."""
+        if self._stepped_at != now:
+            self.step(now)
+        passed, self._moved_at, self._stepped_at = self._passed(now), now, None
+        controls, features, latents, base = self._moved, self.features, self.latents, self._base
         begun_at = time.perf_counter()
         level, onset = features.level, features.onset
         w_t = latents.glide(passed, float(controls["smoothing"]), base)
         slow = self._slow_level.follow(level, passed)
-        self._w_plus = blend(base, w_t, offset, self._w_avg, self._groups, controls, level, onset, slow, self._stroke)
+        self._w_plus = blend(
+            base, w_t, self._offset, self._w_avg, self._groups, controls, level, onset, slow, self._stroke
+        )
+        self._shown_onsets = features.onsets
         for flow in self._flows.values():
             flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
         self._took("blend", 1000.0 * (time.perf_counter() - begun_at))
@@ -192,9 +221,14 @@ class Painter:
         generator = self._sessions["generator"]
         rgba: NDArray[np.uint8] = generator.run(feeds)["rgba"]
         self._took("generator", generator.ms)
+        self._picture_ms, self._frame_ms = self._frame_ms, {}
         if self.controls["flash/limit"] and self._moved_at is not None:
             rgba = self.limiter.limit(rgba, self._moved_at)
         return rgba
+
+    def _passed(self, now: float) -> float:
+        """Seconds since the last move."""
+        return 0.0 if self._moved_at is None else now - self._moved_at
 
     def _place(self, base: Mapping[str, Any]) -> Float32:
         """A preset's place in W+ `[L, D]`."""

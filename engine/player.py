@@ -2,7 +2,8 @@
 
     source ─► painter ─► slot
 
-What a picture is made of is in `engine.painter`; here is when it is made. Nothing queues and nothing raises: a frame
+What a picture is made of is in `engine.painter`; here is when it is made: on a steady beat, but what is heard between
+two pictures is taken in as it comes, and an onset gets its picture at once. Nothing queues and nothing raises: a frame
 that fails leaves the last picture standing, is counted and told once. Only when nothing but failures comes for
 `FAILING_S` does the player give up, for a new process can cure what this one cannot: a driver that has gone, memory
 that ran out.
@@ -14,12 +15,14 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import groupby
 from threading import Event
 from typing import Any
 
+import numpy as np
 import psutil
 
-from engine.audio.sources import Source, SourceState
+from engine.audio.sources import Block, Source, SourceState
 from engine.audio.tempo import Beat
 from engine.bundle import Bundle
 from engine.control.throttle import Throttle
@@ -65,6 +68,7 @@ class Player:
         self._scene_names = list(bundle.manifest.scenes)
         self._pacer = Pacer(fps)
         self._captured_at = time.perf_counter()
+        self._heard: list[Block] = []  # and not handed on yet
         self._controls_index = self._preset_index = 0
         self._process = psutil.Process()
         self._status_at = 0.0
@@ -100,7 +104,7 @@ class Player:
                 self._listen()
                 self._links.status.put(self._status())
             self._succeed()
-            self._pacer.wait()
+            self._pacer.wait(self._struck)
 
     def _listen(self) -> None:
         """Tells when the source falls into trouble and when it is out of it."""
@@ -122,17 +126,40 @@ class Player:
         """One picture, from the sound that is there now to the slot."""
         painter = self._painter
         self._take_snapshots(now)
-        block = self._source.read()
-        painter.hear(block.samples)
-        if len(block.samples):
-            heard = block.samples if block.channels is None else block.channels
-            self._links.sound.write_sound(heard, block.captured_at, self._source.sample_rate)
-            self._captured_at = block.captured_at - painter.controls["latency/offset"] / 1000.0
+        self._hear()
+        self._hand_on()
         if not painter.ready:
             return  # the stage has not named the preset yet
+        painter.step(now)
+        self._hear()  # *when* it happens counts to the last
         painter.move(now)
+        onset_at = max(self._captured_at - painter.features.since_onset_s, 0.0)
         rgba = self._fit(painter.picture())
-        self._links.slot.publish(rgba, self._captured_at, painter.stats, now)
+        self._links.slot.publish(rgba, self._captured_at, painter.stats, now, onset_at)
+
+    def _struck(self) -> bool:
+        """While the next frame waits for its turn: takes in what is heard; whether an onset wants its picture now."""
+        try:
+            self._hear()
+        except Exception:  # noqa: BLE001 - the next frame meets the same, and tells it
+            return False
+        return self._painter.ready and self._painter.struck
+
+    def _hear(self) -> None:
+        """The sound that is there now."""
+        block = self._source.read()
+        self._painter.hear(block.samples)
+        if len(block.samples):
+            self._heard.append(block)
+            self._captured_at = block.captured_at - self._painter.controls["latency/offset"] / 1000.0
+
+    def _hand_on(self) -> None:
+        """What was heard since the last picture, to those who record: in one piece, however it came."""
+        for _, blocks in groupby(self._heard, lambda block: 1 if block.channels is None else block.channels.shape[1]):
+            alike = list(blocks)
+            parts = [block.samples[:, None] if block.channels is None else block.channels for block in alike]
+            self._links.sound.write_sound(np.concatenate(parts), alike[-1].captured_at, self._source.sample_rate)
+        self._heard.clear()
 
     def _take_snapshots(self, now: float) -> None:
         """Newest controls and preset from the stage."""

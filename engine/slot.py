@@ -38,6 +38,7 @@ _PICTURE = np.dtype(
         ("started_at", "<f8"),
         ("written_at", "<f8"),
         ("published_at", "<f8"),
+        ("onset_at", "<f8"),
         ("check", "<u8"),
         ("stats", "<f8", (len(STAGES),)),
     ]
@@ -65,6 +66,8 @@ class Frame:
     """Milliseconds of each of `STAGES`; NaN for a stage that did not run for this picture."""
     check: int = 0
     """`checksum` of the picture as the engine painted it."""
+    onset_at: float = 0.0
+    """When the sound was captured by which the newest onset in this picture was known; 0 before the first."""
 
     @property
     def whole(self) -> bool:
@@ -128,7 +131,12 @@ class FrameSlot:
         return int(self._header["newest"][0])
 
     def publish(
-        self, rgba: NDArray[np.uint8], captured_at: float, stats: tuple[float, ...], started_at: float | None = None
+        self,
+        rgba: NDArray[np.uint8],
+        captured_at: float,
+        stats: tuple[float, ...],
+        started_at: float | None = None,
+        onset_at: float = 0.0,
     ) -> int:
         """Shows `rgba` [H, W, 4] to the reader and returns its index. Writing thread only; never waits."""
         written_at = time.perf_counter()
@@ -141,7 +149,7 @@ class FrameSlot:
         pixels[...] = rgba
         started_at = written_at if started_at is None else started_at
         published_at = time.perf_counter()
-        head[0] = (sequence, index, captured_at, started_at, written_at, published_at, check, stats)
+        head[0] = (sequence, index, captured_at, started_at, written_at, published_at, onset_at, check, stats)
         self._barrier()
         head["sequence"] = sequence + 1
         self._barrier()
@@ -169,11 +177,12 @@ class FrameSlot:
         self._barrier()
         rgba = pixels.copy()
         # A copy: `tolist` alone leaves `stats` looking into the shared memory, past the check below.
-        _, index, captured_at, started_at, written_at, published_at, check, stats = head.copy()[0].tolist()
+        _, index, captured_at, started_at, written_at, published_at, onset_at, check, stats = head.copy()[0].tolist()
         self._barrier()
         if int(head["sequence"][0]) != sequence:
             return None
-        return Frame(index, rgba, captured_at, started_at, written_at, published_at, tuple(map(float, stats)), check)
+        ms = tuple(map(float, stats))
+        return Frame(index, rgba, captured_at, started_at, written_at, published_at, ms, check, onset_at)
 
     def close(self) -> None:
         """Lets go of the memory; the creator also unlinks it. Safe to call twice."""

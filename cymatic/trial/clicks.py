@@ -44,13 +44,14 @@ SPEAKER_LATENCY_S = 0.1
 """Long enough to be even: the driver says when the click leaves."""
 ADDED_MS = 200.0
 """What `--check` lets the picture wait."""
-BUDGET = ("capture", "wait", *STAGES, "other", "copy", "present")
-"""capture  from the click to its block of sound in the engine: sound server, driver, block
-wait     until the engine begins a picture
-other    fields, controls, limiter: the rest of the engine's work on the picture
-copy     into the slot
-present  stage, window, and its pixels on the display
-and between them the stages of `engine.slot.STAGES`."""
+BUDGET = ("capture", "wait", "blend", "generator", "other", "copy", "present")
+"""capture    from the click to the sound by which it is known: sound server, driver, the window of the onset detector
+wait       until the engine begins a picture: it paints the one before, or runs encoder and recurrent step
+blend      the latent and the fields
+generator  the picture
+other      the rest of the engine's work on it: the newest sound's mel columns and features, flash limiter
+copy       into the slot
+present    stage, window, and its pixels on the display"""
 
 _STARTED, _CHANGE = FRAME.index("started_at"), FRAME.index("change")
 
@@ -180,7 +181,7 @@ def budgets(clicks: Sequence[Click], rows: Sequence[Row]) -> list[dict[str, floa
 def _budget(
     click: Click, until: float, frames: NDArray[np.float64], swaps: NDArray[np.float64]
 ) -> dict[str, float] | None:
-    index, captured, started, written, published, _, change = frames[:, : len(FRAME)].T
+    index, captured, started, written, published, _, change, onset = frames[:, : len(FRAME)].T
     candidates = np.flatnonzero((started > click.asked_at) & (started < until) & (change > CHANGED))
     if not len(candidates):
         return None
@@ -193,12 +194,16 @@ def _budget(
         if not len(shown):
             return None
         seen_at = shown[0, 0]
-    stages = np.nan_to_num(frames[first, len(FRAME) :])
+    stages = dict(zip(STAGES, np.nan_to_num(frames[first, len(FRAME) :]) / 1000.0, strict=True))
+    # What came while the encoder ran is in the picture that was begun before it: it waited for nothing.
+    heard = min(onset[first], written[first]) if onset[first] > click.asked_at else captured[first]
+    begun = max(started[first], heard)
     parts = {
-        "capture": captured[first] - click.at,
-        "wait": started[first] - captured[first],
-        **dict(zip(STAGES, stages / 1000.0, strict=True)),
-        "other": written[first] - started[first] - stages.sum() / 1000.0,
+        "capture": heard - click.at,
+        "wait": begun - heard,
+        "blend": stages["blend"],
+        "generator": stages["generator"],
+        "other": written[first] - begun - stages["blend"] - stages["generator"],
         "copy": published[first] - written[first],
         "present": seen_at - published[first],
     }

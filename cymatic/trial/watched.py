@@ -57,7 +57,7 @@ class Row(TypedDict):
     """What was said to the performer."""
 
 
-FRAME = ("index", "captured_at", "started_at", "written_at", "published_at", "taken_at", "change")
+FRAME = ("index", "captured_at", "started_at", "written_at", "published_at", "taken_at", "change", "onset_at")
 """`change`: how far this picture is from the one before, mean of absolute differences in grey levels."""
 
 
@@ -108,7 +108,7 @@ class Watch:
         self._look(frame.index, points if shown is frame.rgba else points_of(shown))
         self._last, self._points = frame, points
         times = (frame.captured_at, frame.started_at, frame.written_at, frame.published_at, taken_at)
-        self._frames.append([frame.index, *times, change, *frame.stats])
+        self._frames.append([frame.index, *times, change, frame.onset_at, *frame.stats])
         self._find_window()
 
     def tick(self, stage: Stage) -> None:

@@ -8,7 +8,7 @@ picked causally over a threshold that follows the flux of the last second: rain 
 from __future__ import annotations
 
 from collections import deque
-from math import exp, log10
+from math import exp, inf, log10
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ class FastFeatures:
     rms_db : the same loudness in dBFS, not gated, −120 at least.
     clip : a sample at full scale was seen in the last 0.5 s.
     onsets : how many onsets were heard so far.
+    since_onset_s : how much sound came after that by which the newest onset was known; infinite before the first.
     tempo : the beat of what was heard.
     """
 
@@ -67,6 +68,7 @@ class FastFeatures:
         self._followed = 0  # hops
         self._clipped_at = -self.sample_rate
         self._since_onset = 1_000  # hops
+        self._onset_at = -inf  # samples; the end of the window in which the newest one was found
         self._spectra: deque[Float32] = deque([np.full(FLUX.bands, FLUX.floor_db, np.float32)] * (LAG + 2), LAG + 2)
         self._fluxes = np.zeros(round(MEMORY_S / FLUX.hop_s), np.float32)  # of the last second, in no order
 
@@ -83,7 +85,12 @@ class FastFeatures:
         hops = range(self._followed, self._bank.complete(self._seen))
         starts = np.array([self._bank.start(hop) - origin for hop in hops], np.int64)
         for start, column in zip(starts.tolist(), self._bank.decibels(joined, starts), strict=True):
-            self._follow(column, _rms_db(joined[start : start + self._bank.length]) >= GATE_DB)
+            end = start + self._bank.length
+            self._follow(column, _rms_db(joined[start:end]) >= GATE_DB, origin + end)
+
+    @property
+    def since_onset_s(self) -> float:
+        return (self._seen - self._onset_at) / self.sample_rate
 
     @property
     def bands(self) -> tuple[float, float, float]:
@@ -111,8 +118,8 @@ class FastFeatures:
             self._clipped_at = self._seen - len(block) + int(loud[-1])
         self.clip = self._seen - self._clipped_at <= CLIP_HOLD_S * self.sample_rate
 
-    def _follow(self, column: Float32, audible: bool) -> None:
-        """One hop of the onset detector."""
+    def _follow(self, column: Float32, audible: bool, end: int) -> None:
+        """One hop of the onset detector; its window ends at sample `end`."""
         before = np.maximum(self._spectra[0], self._spectra[1])  # a window ago
         widest = before.copy()  # and its neighbour bands: a gliding tone is no onset
         widest[1:] = np.maximum(widest[1:], before[:-1])
@@ -129,7 +136,7 @@ class FastFeatures:
         self.onset = self.onset if self.onset > 0.01 else 0.0
         self._since_onset += 1
         if audible and over > 0 and self._since_onset * FLUX.hop_s >= REFRACTORY_S:
-            self._since_onset = 0
+            self._since_onset, self._onset_at = 0, end
             self.onsets += 1
             self.onset = max(self.onset, min(0.3 + 0.7 * over / FULL_ONSET_DB, 1.0))
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.pacing import BUDGET, CATCH_UP, FULL_FPS, HALF_FPS, LEAD, MEASURED, WARM_UP, Pacer, choose_fps
+from engine.pacing import BUDGET, CATCH_UP, FULL_FPS, HALF_FPS, LEAD, LOOK_S, MEASURED, WARM_UP, Pacer, choose_fps
 
 
 class Clock:
@@ -90,6 +90,58 @@ def test_a_very_slow_machine_is_not_measured_for_ever():
     pacer, clock = paced(None)
     play(pacer, clock, [0.4] * (WARM_UP + 1))
     assert pacer.fps == HALF_FPS
+
+
+def test_what_strikes_begins_a_frame_at_once_and_moves_the_beat_with_it():
+    pacer, clock = paced(50.0)
+    play(pacer, clock, [0.005])
+    pacer.begin()
+    clock.now += 0.005
+    pacer.end()
+    strikes_at = clock.now + 0.006
+    pacer.wait(lambda: clock.now >= strikes_at)
+    began = clock.now
+    assert strikes_at <= began <= strikes_at + LOOK_S
+    begun = play(pacer, clock, [0.005, 0.005, 0.005])
+    assert begun == pytest.approx([began, began + 0.020, began + 0.040])
+    assert pacer.late_frames == 0
+
+
+def test_a_frame_that_began_early_has_as_long_as_any_and_is_late_after_it():
+    for work_s, late in ((0.0249, 0), (0.0251, 1)):  # a period and its lead
+        pacer, clock = paced(50.0)
+        play(pacer, clock, [0.005])
+        pacer.begin()
+        clock.now += 0.002
+        pacer.end()
+        pacer.wait(lambda: True)
+        pacer.begin()
+        clock.now += work_s
+        pacer.end()
+        assert pacer.late_frames == late
+
+
+def test_after_a_frame_that_began_early_the_next_one_waits_for_its_turn():
+    pacer, clock = paced(50.0)
+    begun = []
+    for _ in range(6):
+        begun.append(pacer.begin())
+        clock.now += 0.005
+        pacer.end()
+        pacer.wait(lambda: True)
+    assert [later - sooner for sooner, later in pairwise(begun)] == pytest.approx([0.005, 0.020, 0.005, 0.020, 0.005])
+
+
+def test_a_machine_that_has_no_time_to_wait_begins_nothing_early():
+    pacer, clock = paced(50.0)
+    asked = []
+    for _ in range(5):
+        pacer.begin()
+        clock.now += 0.030
+        pacer.end()
+        pacer.wait(lambda: bool(asked.append(clock.now)))
+    assert asked == []
+    assert pacer.late_frames == 5
 
 
 def test_the_choice_turns_at_the_budget():

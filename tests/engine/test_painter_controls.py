@@ -10,6 +10,7 @@ import pytest
 
 from engine.bundle import Bundle, load_bundle
 from engine.offline import CALM, open_sessions, paint
+from engine.painter import Painter
 from engine.runtime.session import Session
 
 RATE = 16_000
@@ -63,3 +64,55 @@ def test_the_picture_waits(painted):
     assert later.shape == now.shape
     assert (later[:5] == painted(np.zeros(RATE // 2, np.float32), noise=0.0)).all(), "nothing has been heard yet"
     assert np.abs(later[5:] - now[:-5]).mean() < np.abs(later[5:] - now[5:]).mean()
+
+
+class Counted:
+    """A session that counts its runs."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self.runs = session, 0
+        self.runtime, self.precision = session.runtime, session.precision
+        self.inputs, self.outputs = session.inputs, session.outputs
+
+    def run(self, feeds):
+        self.runs += 1
+        return self._session.run(feeds)
+
+
+def steps(bundle: Bundle, sessions: dict[str, Session], struck: set[int]) -> list[int]:
+    """Runs of the encoder for each of 12 pictures at the rate of the latent; in some of them an onset is new."""
+    encoder, rng = Counted(sessions["encoder"]), np.random.default_rng(0)
+    painter = Painter(bundle, {**sessions, "encoder": encoder}, RATE)
+    painter.go(CALM, 0.0)
+    found, before = [], 0
+    period = 1.0 / bundle.manifest.latents.rate_hz
+    for number in range(12):
+        sound = np.zeros(round(RATE * period), np.float32)
+        if number in struck:
+            sound[-RATE // 100 :] = 0.5 * rng.standard_normal(RATE // 100)
+        painter.hear(sound)
+        assert painter.struck == (number in struck)
+        painter.move(number * period)
+        assert not painter.struck, "this picture answers it"
+        painter.picture()
+        found.append(encoder.runs - before)
+        before = encoder.runs
+    return found
+
+
+def test_a_picture_that_answers_an_onset_does_not_wait_for_the_encoder(bundle, sessions):
+    assert steps(bundle, sessions, set()) == [1] * 12
+    assert steps(bundle, sessions, {4}) == [1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_however_often_it_strikes_what_is_heard_is_not_forgotten(bundle, sessions):
+    found = steps(bundle, sessions, set(range(0, 12, 2)))
+    assert min(sum(found[at : at + 2]) for at in range(11)) == 1
+
+
+def test_two_moves_at_one_time_both_follow_what_the_painter_was_told(bundle, sessions):
+    painter = Painter(bundle, sessions, RATE)
+    painter.go(CALM, 0.0)
+    first = painter.move(0.0).copy()
+    painter.go({"base": {"seed": 7}, "offset": None}, 0.0)
+    assert np.abs(painter.move(0.0) - first).max() > 0.01

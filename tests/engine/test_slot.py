@@ -48,12 +48,12 @@ def test_an_empty_slot_has_no_picture(slot):
 def test_the_newest_picture_wins_and_is_given_once(slot):
     writer = FrameSlot.attach(slot.name)
     for value in (10, 20, 30, 40):
-        writer.publish(plain(value), 1.5, STATS, 1.25)
+        writer.publish(plain(value), 1.5, STATS, 1.25, 0.75)
     frame = slot.newest()
     assert frame is not None
     assert frame.index == 4
     assert (frame.rgba == 40).all()
-    assert (frame.captured_at, frame.started_at, frame.stats) == (1.5, 1.25, STATS)
+    assert (frame.captured_at, frame.started_at, frame.onset_at, frame.stats) == (1.5, 1.25, 0.75, STATS)
     assert frame.written_at <= frame.published_at <= time.perf_counter()
     assert slot.newest(after_index=4) is None
     writer.close()

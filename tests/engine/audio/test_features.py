@@ -152,3 +152,18 @@ def test_broken_samples_and_empty_blocks_give_finite_numbers() -> None:
     features.reset()
     features.push(np.zeros(1000))
     assert (features.level, features.onset, features.onsets) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("block", [64, 480, 48_000])
+def test_it_is_known_how_long_ago_an_onset_could_be_told(block: int) -> None:
+    rng, features = np.random.default_rng(0), FastFeatures(RATE)
+    assert features.since_onset_s == np.inf
+    sound = np.zeros(RATE, np.float32)
+    sound[RATE // 2 : RATE // 2 + 480] = 0.5 * rng.standard_normal(480)
+    for begins in range(0, len(sound), block):
+        features.push(sound[begins : begins + block])
+    assert features.onsets == 1
+    told_at = 1.0 - features.since_onset_s
+    assert 0.5 < told_at <= 0.510, "within two hops of its first sample"
+    features.reset()
+    assert features.since_onset_s == np.inf

@@ -1,13 +1,12 @@
 """What leaves the house besides the windows: recordings, stills, and the picture for other programs.
 
 The stage hands every picture it shows to a reel in shared memory (`engine.reel`), in the size in which it was painted
-and with the level of the master fade beside it; processes of their own do the rest. So all that a recording costs the
-stage is one copy of each picture, and nothing here waits for a disk or a driver.
+and with the look and the level of the master fade beside it; processes of their own do the rest. So all that a
+recording costs the stage is one copy of each picture, and nothing here waits for a disk or a driver.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from cymatic.stills import Stills
 from engine.control.desk import Desk
-from engine.errors import CymaticError
+from engine.finish import Shown
+from engine.look import Look
 from engine.outlet import Outlet
 from engine.present import apply_output, draw_test_card
-from engine.recording.folder import new_file
 from engine.reel import Reel
 from engine.sinks import SinkName
 from engine.slot import Frame
@@ -55,19 +55,18 @@ class Outlets:
     ) -> None:
         self._desk, self._size, self._sound, self._tell = desk, size, sound, tell
         self._films = folder or platformdirs.user_videos_path() / "cymatic"
-        self._stills = folder or platformdirs.user_pictures_path() / "cymatic"
+        self._stills = Stills(folder or platformdirs.user_pictures_path() / "cymatic", tell)
         self._wanted, self._fps = tuple(share), fps or USUAL_FPS
         self._held: Frame | None = None
         self._pictures: Reel | None = None
-        self._written: tuple[int, float] | None = None
+        self._newest: Shown | None = None
+        self._written: Shown | None = None
         self._take: Outlet | None = None
         self._told_path = False
         self._beat = (0, 0.0)
         self._finishing: list[Outlet] = []
         self._sinks: dict[SinkName, Outlet] = {}
         self._where: dict[SinkName, str] = {}
-        self._still: threading.Thread | None = None
-        self._still_lines: list[str] = []
 
     @property
     def recording(self) -> Mapping[str, Any] | None:
@@ -85,31 +84,28 @@ class Outlets:
         """Takes note of the newest picture, and hands on what the audience sees now if that has changed."""
         if self._held is None or not self._desk.get("freeze"):
             self._held = frame
-        if self._held is None or self._pictures is None or not (self._take or self._sinks):
+        if self._held is None:
             return
-        picture, level = self._shown(self._held)
-        now_shown = (0 if picture is not self._held.rgba else self._held.index, level)
-        if now_shown != self._written:
-            self._written = now_shown
-            self._pictures.write(picture, time.perf_counter(), level)
+        followed = self._pictures is not None and bool(self._take or self._sinks)
+        if not followed and not self._desk.get("look/trails"):
+            self._stills.forget()
+            return
+        shown = self._shown(self._held)
+        self._stills.follow(shown)
+        if followed and self._pictures is not None and shown is not self._written:
+            self._written = shown
+            self._pictures.write(shown.rgba, shown.at, shown.level, shown.numbers)
 
     def present(self) -> np.ndarray | None:
-        """What the audience sees now, uint8 RGBA [H, W, 4]; None before the first picture."""
+        """What the audience sees now, but for the look: uint8 RGBA [H, W, 4]; None before the first picture."""
         if self._held is None:
             return None
-        picture, level = self._shown(self._held)
-        return apply_output(picture, level, blackout=level <= 0.0, test_card=False)
+        shown = self._shown(self._held)
+        return apply_output(shown.rgba, shown.level, blackout=shown.level <= 0.0, test_card=False)
 
     def take_still(self) -> None:
         """Writes what the audience sees now as a PNG file, on a thread of its own."""
-        picture = self.present()
-        if picture is None:
-            self._tell("no still: there is no picture yet")
-        elif self._still is not None and self._still.is_alive():
-            self._tell("no still: the one before is still being written")
-        else:
-            self._still = threading.Thread(target=self._write_still, args=(picture.copy(),), name="still")
-            self._still.start()
+        self._stills.take(None if self._held is None else self._shown(self._held))
 
     def tick(self, sample_rate: int | None) -> None:
         """Follows the control `record` and what the processes tell; `sample_rate` of the sound, once it is known."""
@@ -128,8 +124,7 @@ class Outlets:
             take.stop(0.0)
         for name, sink in list(self._sinks.items()):
             self._watch_sink(name, sink)
-        while self._still_lines:
-            self._tell(self._still_lines.pop(0))
+        self._stills.tick()
 
     def finish(self) -> None:
         """Asks every process to come to its end, while the rest of the stage does."""
@@ -149,22 +144,22 @@ class Outlets:
             sink.stop(FINISH_S / 2)
         self._finishing.clear()
         self._sinks.clear()
-        if self._still is not None:
-            self._still.join(FINISH_S)
-        while self._still_lines:
-            self._tell(self._still_lines.pop(0))
+        self._stills.stop(FINISH_S)
         if self._pictures is not None:
             self._pictures.close()
             self._pictures = None
 
-    def _shown(self, held: Frame) -> tuple[np.ndarray, float]:
-        """The picture and its level, by the rule of `engine.present`."""
-        desk = self._desk
-        if desk.get("blackout"):
-            return held.rgba, 0.0
-        if desk.get("testcard"):
-            return draw_test_card(*self._size), 1.0
-        return held.rgba, float(desk.get("master"))
+    def _shown(self, held: Frame) -> Shown:
+        """What is shown now, since when, by the rule of `engine.present`; the test card has no look."""
+        desk, now = self._desk, time.perf_counter()
+        if desk.get("testcard") and not desk.get("blackout"):
+            shown = Shown(draw_test_card(*self._size), now)
+        else:
+            level = 0.0 if desk.get("blackout") else float(desk.get("master"))
+            shown = Shown(held.rgba, now, level, Look.of(desk), bool(desk.get("flash/limit")))
+        if self._newest is None or not shown.same_as(self._newest):
+            self._newest = shown
+        return self._newest
 
     def _open(self, module: str, options: Mapping[str, Any]) -> Outlet | None:
         """A started process that sees the pictures; None, and a line, when the system refuses."""
@@ -223,23 +218,6 @@ class Outlets:
         elif where is not None and name not in self._where:
             self._where[name] = str(where)
             self._tell(f"the picture is shared by {where}")
-
-    def _write_still(self, picture: np.ndarray) -> None:
-        """On its own thread."""
-        from cymatic.png import encode_png
-
-        path = None
-        try:
-            path = new_file(self._stills, ".png")
-            path.write_bytes(encode_png(picture))
-            line = f"still: {path}"
-        except CymaticError as error:
-            line = f"no still: {error}"
-        except OSError as error:
-            line = f"no still: {path} cannot be written: {error.strerror}"
-            if path is not None:
-                path.unlink(missing_ok=True)
-        self._still_lines.append(line)
 
 
 _NOTHING = {"path": "", "seconds": 0.0, "pictures": 0, "dropped": 0, "gaps": 0, "mib": 0.0}

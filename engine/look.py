@@ -1,20 +1,24 @@
 """The look: what is done to a picture on its way to the audience. Hue, saturation, contrast, mirror, trails, vignette.
 
-The output window does it in a shader (`gui.look`). What the shader computes is written here once more in numpy: the
-flash limiter watches a small copy of the looked-at picture, and the tests hold both equal. Everything works on sRGB
-values as they are stored, as picture editors do. A neutral look changes no bit.
+The output window does it in a shader (`gui.look`), recordings and sinks on the processor (`engine.finish`). What both
+compute is said here: where each point comes from, what becomes of its colour, and what is left of the pictures before.
+The tests hold them equal. Everything works on sRGB values as they are stored, as picture editors do. A neutral look
+changes no bit.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.control.desk import Desk
 from engine.control.registry import CONTROLS
+from engine.flash import FlashLimiter
 
 MIRRORS = CONTROLS["look/mirror"].options
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709: what hue and saturation leave as bright as it was
@@ -23,8 +27,17 @@ TRAIL_S = 2.5
 """Time constant of the longest trails."""
 DRIFT = 0.2
 """How much larger the trails grow in a second, from the middle outwards."""
+LONGEST_GROWTH_S = 1.0
+"""After a longer pause the trails have grown by this much all the same."""
+LOSS = 1.0 / 1024.0
+"""What a trail loses each time besides: the step of half floats, so that rounding holds none for ever."""
+VIGNETTE = (0.3, 1.7)
+"""Where the vignette begins and is full: squared distance from the middle, the edges of the picture at 1."""
+SETTLE_S = 2.0
+"""So long a look that has become neutral is still drawn, so that nobody can flash by switching it on and off."""
 
 _FADERS = ("hue", "saturation", "contrast", "trails", "vignette")
+_WATCHED = (36, 64)  # points of the picture that the limiter looks at
 
 Float32 = NDArray[np.float32]
 
@@ -54,13 +67,7 @@ class Look:
     @property
     def colours(self) -> Float32:
         """Hue and saturation as one matrix `[3, 3]` that is multiplied with a column (r, g, b)."""
-        luma = np.tile(np.array(LUMA), (3, 1))
-        cos, sin = math.cos(math.radians(self.hue)), math.sin(math.radians(self.hue))
-        # The turn round the grey axis that keeps luma: feColorMatrix hueRotate of SVG 1.1, in the digits of Rec. 709.
-        across = np.array([[-0.2126, -0.7152, 0.9278], [0.143, 0.140, -0.283], [-0.7874, 0.7152, 0.0722]])
-        turn = luma + cos * (np.eye(3) - luma) + sin * across
-        colours: Float32 = (luma + self.saturation * (turn - luma)).astype(np.float32)
-        return colours
+        return _colours(self.hue, self.saturation)
 
     def keep(self, passed: float) -> float:
         """The part of a trail that is left after `passed` seconds."""
@@ -70,28 +77,109 @@ class Look:
 NEUTRAL = Look()
 
 
+class Step(NamedTuple):
+    """How the pictures before go into the next one.
+
+    `keep`: what is left of the trail, by which the picture before is first enlarged (`growth`). `share`: of the new
+    picture, 0..1; the rest is the one before, as it stood.
+    """
+
+    keep: float
+    growth: float
+    share: float
+
+
+class LookState:
+    """What a look has to know of the pictures before it: when the last was drawn, and whether this one would flash.
+
+    The painter limits flashes before the look, but contrast, hue or a mirror can make new ones of what is left, so a
+    small copy of the looked-at picture is watched by the same rules. One thread; times in seconds.
+
+    Attributes
+    ----------
+    limiting : whether the newest picture is held back because it would have flashed.
+    limited : how many pictures were held back so far.
+    """
+
+    def __init__(self) -> None:
+        self.limiting = False
+        self.limited = 0
+        self._limiter = FlashLimiter()
+        self._watched: NDArray[np.uint8] | None = None
+        self._drawn_at = self._wanted_at = -math.inf
+        self._trailing = False
+
+    def wants(self, look: Look, now: float) -> bool:
+        """Whether there is anything to draw for this look at time `now`."""
+        if not look.neutral:
+            self._wanted_at = now
+        wanted = now - self._wanted_at < SETTLE_S
+        self.limiting &= wanted
+        return wanted
+
+    def forget(self) -> None:
+        """The pictures before are gone: the next one leaves a trail, and follows none."""
+        self._trailing = False
+
+    def step(self, rgba: NDArray[np.uint8], look: Look, now: float, *, limit: bool) -> Step:
+        """The step to the picture `rgba` `[H, W, 4]` that is drawn at `now`. `limit`: whether flashes are held back."""
+        passed = now - self._drawn_at
+        keep = look.keep(passed) if self._trailing else 0.0
+        share = self._share(rgba, look, keep, now) if limit else 1.0
+        self._drawn_at, self._trailing, self.limiting = now, look.trails > 0.0, share < 1.0
+        self.limited += self.limiting
+        return Step(keep, math.exp(DRIFT * min(passed, LONGEST_GROWTH_S)), share)
+
+    def _share(self, rgba: NDArray[np.uint8], look: Look, keep: float, now: float) -> float:
+        points = looked_at(rgba, look, _WATCHED)
+        if self._watched is not None and keep > 0.0:
+            points = np.maximum(points, points + keep * (self._watched - points.astype(np.float32))).astype(np.uint8)
+        self._watched = self._limiter.limit(points, now)
+        return self._limiter.share
+
+
 def looked_at(rgba: NDArray[np.uint8], look: Look, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The picture `[H, W, 4]` under that look, uint8 `[height, width, 3]` for `size` = (height, width), each pixel the
     nearest one of the picture. Trails, which need the pictures before, and the vignette, which only darkens, are left
     to the caller."""
-    rows, columns = _places(look.mirror, rgba.shape[:2], size)
-    points = rgba[rows, columns, :3].astype(np.float32) / 255.0
-    if (look.hue, look.saturation) != (0.0, 1.0):
-        points = np.clip(points @ look.colours.T, 0.0, 1.0)
-    if look.contrast < 1.0:
-        points = 0.5 + look.contrast * (points - 0.5)
-    elif look.contrast > 1.0:  # an S that meets black and white, so that neither is lost
-        low = points < 0.5
-        bent = 0.5 * (2.0 * np.where(low, points, 1.0 - points)) ** look.contrast
-        points = np.where(low, bent, 1.0 - bent)
+    image = rgba.shape[:2]
+    y, x = places(look.mirror, image, size)
+    rows, columns = (
+        np.minimum((place * count).astype(np.intp), count - 1) for place, count in zip((y, x), image, strict=True)
+    )
+    points = coloured(rgba[rows, columns, :3].astype(np.float32) / np.float32(255.0), look)
     result: NDArray[np.uint8] = np.rint(points * 255.0).astype(np.uint8)
     return result
 
 
-def _places(mirror: str, image: tuple[int, ...], size: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the image of which an output of `size` is made, each broadcast to it."""
-    y, x = ((np.arange(count)[:, None] + 0.5) / count for count in size)
-    x = x.T
+def coloured(points: Float32, look: Look) -> Float32:
+    """Colours `[..., 3]`, 0..1, after hue, saturation and contrast."""
+    if (look.hue, look.saturation) != (0.0, 1.0):
+        points = np.clip(points @ look.colours.T, 0.0, 1.0)
+    contrast = np.float32(look.contrast)
+    if contrast < 1.0:
+        points = contrast * points + np.float32(0.5) * (1 - contrast)
+    elif contrast > 1.0:  # an S that meets black and white, so that neither is lost
+        near = np.maximum(2 * np.minimum(points, 1 - points), np.float32(1e-9))
+        bent = np.float32(0.5) * np.exp(contrast * np.log(near))  # a third of the time of a power
+        points = np.where(points < 0.5, bent, 1 - bent)
+    return points
+
+
+def shade(size: tuple[int, int]) -> Float32:
+    """By how much a whole vignette darkens each pixel of a picture of `size` = (height, width): `[height, width]`."""
+    y, x = _centres(size)
+    begins, full = VIGNETTE
+    t = np.clip(((2.0 * x - 1.0) ** 2 + (2.0 * y - 1.0) ** 2 - begins) / (full - begins), 0.0, 1.0)
+    return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
+
+
+def places(
+    mirror: str, image: tuple[int, ...], size: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where in the image each pixel of an output of `size` comes from: y and x, 0..1 from the upper left corner, each
+    to be broadcast to it. `image` is (height, width)."""
+    y, x = _centres(size)
     if mirror == "horizontal":
         x = np.minimum(x, 1.0 - x)
     elif mirror == "vertical":  # from the band with the horizon, as a lake would: above it is only sky
@@ -104,7 +192,22 @@ def _places(mirror: str, image: tuple[int, ...], size: tuple[int, int]) -> tuple
         reach = np.hypot(across, down)
         x, y = reach * np.cos(angle) / aspect + 0.5, reach * np.sin(angle) + 0.5
         x, y = (1.0 - np.abs(1.0 - np.mod(place, 2.0)) for place in (x, y))  # beyond the edge it comes back
-    rows, columns = (
-        np.minimum((place * count).astype(np.intp), count - 1) for place, count in zip((y, x), image, strict=True)
-    )
-    return rows, columns
+    return y, x
+
+
+@lru_cache(maxsize=8)
+def _colours(hue: float, saturation: float) -> Float32:
+    luma = np.tile(np.array(LUMA), (3, 1))
+    cos, sin = math.cos(math.radians(hue)), math.sin(math.radians(hue))
+    # The turn round the grey axis that keeps luma: feColorMatrix hueRotate of SVG 1.1, in the digits of Rec. 709.
+    across = np.array([[-0.2126, -0.7152, 0.9278], [0.143, 0.140, -0.283], [-0.7874, 0.7152, 0.0722]])
+    turn = luma + cos * (np.eye(3) - luma) + sin * across
+    colours: Float32 = (luma + saturation * (turn - luma)).astype(np.float32)
+    colours.setflags(write=False)
+    return colours
+
+
+def _centres(size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of the pixels of a picture: y as a column, x as a row."""
+    height, width = size
+    return (np.arange(height)[:, None] + 0.5) / height, (np.arange(width)[None] + 0.5) / width

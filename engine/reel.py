@@ -1,7 +1,7 @@
 """What is shown and what is heard, for processes beside the show: rings in shared memory, one writer, any readers.
 
-    header                                      how many records, how large, newest index
-    N × (sequence, index, time, value | data)   one picture or one block of sound each
+    header                                            how many records, how large, newest index
+    N × (sequence, index, time, value, more | data)   one picture or one block of sound each
 
 `engine.slot` serves one reader who wants the newest picture; who records wants all of them in order. So a reel keeps
 the newest N, and the writer goes round them without ever waiting. A record's sequence number is odd while it is
@@ -10,6 +10,7 @@ written (a seqlock), so a reader that was overtaken sees that, and counts what i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
@@ -24,13 +25,17 @@ CHANNELS = 2
 SOUND_BLOCK = 4096
 SOUND_BYTES = SOUND_BLOCK * CHANNELS * 4
 """Most frames, and bytes, in one record of sound."""
+MORE = 8
+"""So many numbers may come with a record."""
 SOUND_RECORDS = 512
 """Records of sound: more than eight seconds of a show at 60 frames a second."""
 
 _MAGIC = 0x63796D32  # "cym2"
 _HEADER = np.dtype([("magic", "<u8"), ("records", "<u8"), ("capacity", "<u8"), ("newest", "<u8")])
-_RECORD = np.dtype([("sequence", "<u8"), ("index", "<u8"), ("at", "<f8"), ("value", "<f8"), ("size", "<u8")])
-_ALIGN = 64
+_RECORD = np.dtype(
+    [("sequence", "<u8"), ("index", "<u8"), ("at", "<f8"), ("value", "<f8"), ("size", "<u8"), ("more", "<f4", (MORE,))]
+)
+_ALIGN = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +43,14 @@ class Record:
     """One picture or one block of sound.
 
     `index`: 1 for the first of a reel, then one more each. `at`: `perf_counter` time at which the picture was shown, or
-    the newest sample captured. `value`: the picture's level 0..1 (see `engine.present`), or frames a second. `data`:
-    the reader's own copy, uint8 `[n]`.
+    the newest sample captured. `value`: the picture's level 0..1 (see `engine.present`), or frames a second. `more`:
+    `MORE` numbers, of a picture its look (see `engine.finish`). `data`: the reader's own copy, uint8 `[n]`.
     """
 
     index: int
     at: float
     value: float
+    more: tuple[float, ...]
     data: NDArray[np.uint8]
 
     @property
@@ -98,8 +104,11 @@ class Reel:
         """Index of the newest record, 0 when there is none."""
         return int(self._header["newest"][0])
 
-    def write(self, data: NDArray[Any], at: float, value: float) -> int:
-        """Adds a record and returns its index. Writing thread only; never waits. ValueError for too much data."""
+    def write(self, data: NDArray[Any], at: float, value: float, more: Sequence[float] = ()) -> int:
+        """Adds a record and returns its index. Writing thread only; never waits. ValueError for too much data.
+
+        Those of `MORE` numbers that are not given are 0.
+        """
         size = data.nbytes
         if size > self.capacity:
             raise ValueError(f"{size} bytes do not fit into a record of {self.capacity}")
@@ -109,7 +118,7 @@ class Reel:
         head["sequence"] = sequence
         self._barrier()
         place[:size] = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-        head[0] = (sequence, index, at, value, size)
+        head[0] = (sequence, index, at, value, size, (*more, *[0.0] * (MORE - len(more))))
         self._barrier()
         head["sequence"] = sequence + 1
         self._barrier()
@@ -136,12 +145,12 @@ class Reel:
         if sequence % 2:
             return None
         self._barrier()
-        _, there, at, value, size = head.copy()[0].tolist()
+        _, there, at, value, size, more = head.copy()[0].tolist()
         if there != index or size > self.capacity:
             return None
         data = place[:size].copy()
         self._barrier()
-        return Record(index, at, value, data) if int(head["sequence"][0]) == sequence else None
+        return Record(index, at, value, tuple(more), data) if int(head["sequence"][0]) == sequence else None
 
     def close(self) -> None:
         """Lets go of the memory; the creator also unlinks it. Safe to call twice."""

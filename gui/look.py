@@ -1,14 +1,12 @@
 """The look in OpenGL: one pass over the picture at its own size, before it is scaled to the display.
 
 It draws into one of two frame buffers and reads what it drew before from the other: that is where trails come from, and
-what a flash is held back with. The painter limits flashes before the look, but contrast, hue or a mirror can make new
-ones of what is left, so the pass watches a small copy of its own picture by the same rules.
+what a flash is held back with. What it computes, and when a flash is held back, `engine.look` says.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 import numpy as np
@@ -16,50 +14,41 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QMatrix3x3
 from PySide6.QtOpenGL import QOpenGLFramebufferObject, QOpenGLFramebufferObjectFormat
 
-from engine.flash import FlashLimiter
-from engine.look import DRIFT, MIRRORS, Look, looked_at
+from engine.look import LOSS, MIRRORS, Look, LookState
 from gui.shaders import LOOK, Quad, build
 
 log = logging.getLogger(__name__)
 
-SETTLE_S = 2.0
-"""So long a look that has become neutral is still drawn, so that nobody can flash by switching it on and off."""
-
-_WATCHED = (36, 64)  # points of the picture that the limiter looks at
 _GL_TEXTURE_2D, _GL_TEXTURE0 = 0x0DE1, 0x84C0
 _GL_TEXTURE_MAG_FILTER, _GL_TEXTURE_MIN_FILTER, _GL_LINEAR = 0x2800, 0x2801, 0x2601
 # Half floats keep long trails smooth. What is lost each time is the step of the format where its rounding would hold
 # a trail for ever.
-_FORMATS = ((0x881A, 1.0 / 1024.0), (0x8058, 1.0 / 255.0))  # RGBA16F, RGBA8
+_FORMATS = ((0x881A, LOSS), (0x8058, 1.0 / 255.0))  # RGBA16F, RGBA8
 
 
 class LookPass:
-    """Made, drawn and freed on the Qt thread while the context of the surface is current.
-
-    Attributes
-    ----------
-    limiting : whether the newest picture was held back because it would have flashed.
-    """
+    """Made, drawn and freed on the Qt thread while the context of the surface is current."""
 
     def __init__(self, gl: Any, quad: Quad, *, bicubic: bool, driver: str) -> None:
         self._gl, self._quad = gl, quad
         self._program = build(LOOK, bicubic=bicubic, driver=driver) or build(LOOK, bicubic=False, driver=driver)
         self._buffers: list[QOpenGLFramebufferObject] = []
         self._loss = 0.0
-        self._limiter = FlashLimiter()
-        self._watched: NDArray[np.uint8] | None = None
-        self._drawn_at = self._wanted_at = -math.inf
+        self._state = LookState()
 
     @property
     def limiting(self) -> bool:
         """True while the picture is held back because it would have flashed."""
-        return self._limiter.limiting
+        return self._state.limiting
+
+    @property
+    def limited(self) -> int:
+        """How many pictures were held back so far."""
+        return self._state.limited
 
     def wants(self, look: Look, now: float) -> bool:
         """Whether there is anything to draw for this look at time `now` (s)."""
-        if not look.neutral:
-            self._wanted_at = now
-        return self._program is not None and now - self._wanted_at < SETTLE_S
+        return self._program is not None and self._state.wants(look, now)
 
     def draw(self, texture: int, rgba: NDArray[np.uint8], look: Look, now: float, *, limit: bool) -> int:
         """The texture, of the same size, that shows `rgba` `[H, W, 4]`, which is in `texture`, under the look.
@@ -71,10 +60,8 @@ class LookPass:
         height, width = rgba.shape[:2]
         if not self._buffers or (self._buffers[0].width(), self._buffers[0].height()) != (width, height):
             self._begin(width, height)
-            self._drawn_at = -math.inf
-        passed = now - self._drawn_at
-        keep = look.keep(passed)
-        share = self._share(rgba, look, keep, now) if limit else 1.0
+            self._state.forget()
+        step = self._state.step(rgba, look, now, limit=limit)
         before, buffer = self._buffers
         buffer.bind()
         gl.glViewport(0, 0, width, height)
@@ -86,10 +73,10 @@ class LookPass:
         for name, value in {
             "upright": -1.0,
             "contrast": look.contrast,
-            "keep": keep,
+            "keep": step.keep,
             "loss": self._loss,
-            "growth": math.exp(DRIFT * min(passed, 1.0)),
-            "share": share,
+            "growth": step.growth,
+            "share": step.share,
         }.items():
             program.setUniformValue1f(program.uniformLocation(name), value)
         program.setUniformValue1i(program.uniformLocation("mirror"), MIRRORS.index(look.mirror))
@@ -102,16 +89,7 @@ class LookPass:
         gl.glActiveTexture(_GL_TEXTURE0)
         gl.glBindTexture(_GL_TEXTURE_2D, 0)
         self._buffers = [buffer, before]
-        self._drawn_at = now
         return int(buffer.texture())
-
-    def _share(self, rgba: NDArray[np.uint8], look: Look, keep: float, now: float) -> float:
-        """How much of the new picture may be shown, 0..1; the rest is the one before."""
-        points = looked_at(rgba, look, _WATCHED)
-        if self._watched is not None and keep > 0.0:
-            points = np.maximum(points, points + keep * (self._watched - points.astype(np.float32))).astype(np.uint8)
-        self._watched = self._limiter.limit(points, now)
-        return self._limiter.share
 
     def _begin(self, width: int, height: int) -> None:
         """Two buffers of this size, black, in the first format that the driver takes."""

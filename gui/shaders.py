@@ -13,7 +13,7 @@ import numpy as np
 from PySide6.QtGui import QOpenGLContext
 from PySide6.QtOpenGL import QOpenGLBuffer, QOpenGLShader, QOpenGLShaderProgram, QOpenGLVertexArrayObject
 
-from engine.look import SECTORS
+from engine.look import SECTORS, VIGNETTE
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +74,12 @@ uniform float vignette;
 %s
 void main() {
     vec2 p = 2.0 * uv - 1.0;
-    float shade = 1.0 - vignette * smoothstep(0.3, 1.7, dot(p, p));
+    float shade = 1.0 - vignette * smoothstep(BEGINS, FULL, dot(p, p));
     // Interleaved gradient noise (Jimenez 2014) of one step hides the bands of a slow fade; it never lifts black.
     float grain = fract(52.9829189 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715)))) - 0.5;
     gl_FragColor = vec4(sampled(image, size, uv) * (level * shade) + grain / 255.0, 1.0);
 }
-"""
+""".replace("BEGINS, FULL", ", ".join(map(str, VIGNETTE)))
 """The same for a picture that was changed on its way: with the vignette, and without bands."""
 
 LOOK = """

@@ -1,8 +1,8 @@
 """One recording: follows what is shown and heard, and writes it down until it is told to end.
 
-Pictures are taken one by one as the stage showed them, at the size in which they were painted; the level of the master
-fade is applied here, not on the stage. When more wait than half the reel holds, every other one is left out: an even
-half of the pictures looks better than all of them and then none. What is left out or lost is counted.
+Pictures are taken one by one as the stage showed them, at the size in which they were painted; the look and the level
+of the master fade are applied here, not on the stage. When more wait than half the reel holds, every other one is left
+out: an even half of the pictures looks better than all of them and then none. What is left out or lost is counted.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.present import apply_output
+from engine.finish import Finish
 from engine.recording.soundtrack import Soundtrack
 from engine.recording.take import Take
-from engine.reel import CHANNELS, Follower, Record, Reel
+from engine.reel import CHANNELS, Follower, Reel
 
 HOLD_S = 0.5
 """A picture that stands is written again after so long, so that the file is whole up to now."""
@@ -53,13 +53,14 @@ class Session:
     ) -> None:
         self.path = path
         self._clock = clock
-        self._shape = (height, width, 4)
+        self._shape = (height, width)
         self._take = Take(path, height, width, sample_rate)
         self._pictures, self._heard = Follower(pictures), Follower(sound)
         self._half_full = pictures.records // 2
         self._began_at = clock()
         self._soundtrack = Soundtrack(sample_rate, self._began_at, CHANNELS)
-        self._shown: Record | None = None
+        self._finish = Finish()
+        self._shown: NDArray[np.uint8] | None = None
         self._written_at = 0.0
         self._disk_seen_at = 0.0
         self._left_out = 0
@@ -112,15 +113,13 @@ class Session:
             record = self._pictures.next()
             if record is None or record.at > until:
                 return record is None and count > 0
-            self._shown = record
-            self._write(record, record.at)
+            self._shown = self._finish.of(record, self._shape)
+            self._write(self._shown, record.at)
             self.pictures += 1
         return True
 
-    def _write(self, record: Record, at: float) -> None:
+    def _write(self, shown: NDArray[np.uint8], at: float) -> None:
         self._written_at = at
-        rgba: NDArray[np.uint8] = record.data.reshape(self._shape)
-        shown = apply_output(rgba, record.value, blackout=record.value <= 0.0, test_card=False)
         self._take.picture(shown, max(at - self._began_at, 0.0))
 
     def _follow_sound(self, now: float) -> bool:

@@ -14,8 +14,8 @@ from threading import Event
 
 from engine.channel import LatestValue
 from engine.errors import CymaticError
+from engine.finish import Finish
 from engine.outlet import begin
-from engine.present import apply_output
 from engine.reel import Follower, Reel
 from engine.sinks import SinkName, open_sink
 
@@ -61,14 +61,13 @@ def main() -> int:
 
 def _share(options: Options, pictures: Reel, status: LatestValue, stop: Event) -> None:
     follower, sent, sent_at, told_at = Follower(pictures), 0, 0.0, 0.0
-    shown = None
+    shown, finish = None, Finish()
     with closing(open_sink(options.sink, options.height, options.width, options.fps)) as sink:
         while not stop.is_set():
             now = time.monotonic()
             record = follower.newest()
             if record is not None:
-                rgba = record.data.reshape(options.height, options.width, 4)
-                shown = apply_output(rgba, record.value, blackout=record.value <= 0.0, test_card=False)
+                shown = finish.of(record, (options.height, options.width))
             if shown is not None and (record is not None or now - sent_at > STANDING_S):
                 sink.send(shown)
                 sent, sent_at = sent + 1, now

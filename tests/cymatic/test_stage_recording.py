@@ -16,6 +16,8 @@ from PIL import Image
 
 from cymatic.stage import EngineOptions, Stage
 from engine.bundle import load_bundle
+from engine.finish import Finish, Shown
+from engine.look import Look
 from engine.present import draw_test_card
 from presets.schema import Preset, Seed
 from presets.store import PresetStore
@@ -157,3 +159,32 @@ def test_a_still_is_what_is_shown(stage, films):
     with Image.open(first) as still:
         assert np.array_equal(np.asarray(still), shown)
         assert still.info["srgb"] == 0
+
+
+def test_film_and_still_have_the_look(stage, films):
+    stage.desk.set("freeze", True, "test")
+    a_new_picture(stage)
+    painted = stage.present()
+    for name, value in (("look/saturation", 0.0), ("look/mirror", "horizontal"), ("look/vignette", 0.8)):
+        stage.desk.set(name, value, "test")
+    assert (stage.present() == painted).all(), "what the report looks at is as painted"
+    stage.desk.set("record", True, "test")
+    go_on(stage, lambda: recorded(stage) > 1.0, "a film of the look")
+    stage.desk.set("look/saturation", 1.0, "test")
+    until = recorded(stage) + 1.2
+    go_on(stage, lambda: recorded(stage) > until, "a film of the other look")
+    stage.desk.set("record", False, "test")
+    go_on(stage, lambda: "recorded " in stage.lines[-1], "the end of the film")
+    stage.desk.set("still", True, "test")
+    go_on(stage, lambda: "still: " in stage.lines[-1], "the still")
+
+    def under(**look) -> np.ndarray:
+        return Finish().show(Shown(painted, 0.0, look=Look(**look)))[..., :3].astype(int)
+
+    film = read_film(next(films.glob("*.mp4"))).pictures.astype(int)
+    assert np.abs(film[0] - under(saturation=0.0, mirror="horizontal", vignette=0.8)).mean() < 4
+    last = under(mirror="horizontal", vignette=0.8)
+    assert np.abs(film[-1] - last).mean() < 4
+    assert np.abs(last - painted[..., :3]).mean() > 10
+    with Image.open(next(films.glob("*.png"))) as still:
+        assert np.array_equal(np.asarray(still)[..., :3], last)

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, Display
 from flash_rule import most_flashes_a_second
 
+from engine.finish import Finish, Shown
 from engine.look import TRAIL_S, Look, looked_at
 
 pytestmark = pytest.mark.display
@@ -33,6 +34,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "vertical": {"mirror": "vertical"},
     "all": {"hue": 75.0, "saturation": 1.4, "contrast": 1.3, "mirror": "horizontal"},
 }
+EVERYTHING = {"trails": 0.6, "hue": 40.0, "contrast": 1.3, "saturation": 1.2, "vignette": 0.5, "mirror": "kaleidoscope"}
 
 Shots = np.ndarray
 Draw = Callable[[list[dict[str, Any]], Mapping[str, np.ndarray]], tuple[Shots, np.ndarray]]
@@ -187,6 +189,64 @@ def test_below_the_rule_the_limiter_touches_nothing(draw, noise):
     )
     assert (free == held).all()
     assert not limiting.any()
+
+
+@pytest.fixture(scope="module")
+def wandering() -> dict[str, np.ndarray]:
+    """A light that wanders over a landscape of soft colours, uint8 [H, W, 4] by number."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    ground = np.stack([90 + 60 * np.sin(x / 19), 80 + 70 * np.sin(y / 23 + 1), 90 + 80 * np.cos((x + y) / 31)], -1)
+    pictures = {}
+    for number in range(24):
+        light = 160 * np.exp(-((x - 30 - 8 * number) ** 2 + (y - 70) ** 2) / 300.0)
+        rgba = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
+        rgba[..., :3] = np.clip(ground + light[..., None], 0, 255)
+        pictures[str(number)] = rgba
+    return pictures
+
+
+def finished(cases: list[dict[str, Any]], pictures: Mapping[str, np.ndarray]) -> Shots:
+    """The same cases on the processor."""
+    finish = Finish()
+    shown = (
+        Shown(pictures[case["picture"]], case["at"], case.get("level", 1.0), Look(**case["look"]), case["limit"])
+        for case in cases
+    )
+    return np.stack([finish.show(each)[..., :3] for each in shown])
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [*LOOKS.values(), {"mirror": "kaleidoscope"}, {"vignette": 0.8}, {}],
+        [{"trails": 0.3}] * 24,
+        [{"trails": 1.0}] * 24,
+        [EVERYTHING] * 24,
+    ],
+    ids=["colours", "short trails", "long trails", "all"],
+)
+def test_a_film_has_the_picture_of_the_window(draw, wandering, looks):
+    cases = [shows(i / 20, str(i), look=look) for i, look in enumerate(looks)]
+    cases += [shows(len(looks) / 20, "0", look=looks[0], level=0.6), shows((len(looks) + 1) / 20, "1", look={})]
+    drawn, made = draw(cases, wandering)[0].astype(int), finished(cases, wandering).astype(int)
+    assert np.abs(drawn - made).max() <= 3
+    assert np.abs(drawn - made).mean() < 0.5
+    untouched = np.stack([wandering[case["picture"]][..., :3] for case in cases]).astype(int)
+    seen = np.abs(made - untouched).mean((1, 2, 3)) > 0.5
+    assert [bool(look) for look in looks[1:]] == seen[1 : len(looks)].tolist(), "they are looks that one sees"
+
+
+def test_a_film_is_held_back_as_the_window_is(draw):
+    fps = 30.0
+    split = flat(20, 0, 0)
+    split[:, : WIDTH // 2, :3] = (250, 20, 20)
+    looks = ({"contrast": 0.0}, {"contrast": 2.0})
+    cases = [shows(i / fps, "split", look=looks[i // 2 % 2], limit=True) for i in range(60)]
+    drawn, limiting = draw(cases, {"split": split})
+    made = finished(cases, {"split": split})
+    assert limiting.any()
+    assert np.abs(drawn.astype(int) - made.astype(int)).max() <= 3
+    assert most_flashes_a_second(list(made), fps) <= 3
 
 
 @pytest.mark.parametrize(

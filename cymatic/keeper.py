@@ -48,8 +48,8 @@ class Keeper:
         self._heard_until = 0.0
         self._late_before = self._late_now = 0
         self._restarts = 0
-        self._before: dict[str, Any] | None = None
-        """The options of the engine before, until one plays what was chosen to be heard."""
+        self._before: tuple[dict[str, Any], Callable[[], None]] | None = None
+        """The options of the engine before, until one plays what was chosen to be heard; and what to undo else."""
         self._out_since: tuple[float, int] | None = None
         """When the engine failed and the index of its last picture, until a new one paints."""
 
@@ -71,14 +71,15 @@ class Keeper:
         """Ends the engine; within two seconds. Safe to call twice."""
         self._supervisor.stop()
 
-    def listen(self, device: str) -> None:
-        """Hear this input, or "demo", with a new engine; where that cannot be, the one before comes back."""
+    def listen(self, device: str, channel: int = 0, undo: Callable[[], None] = lambda: None) -> None:
+        """Hear this input, or "demo", with a new engine, and have this channel of it; where that cannot be, the one
+        before comes back, and `undo` is called."""
         before = dict(self._supervisor.options)
         source = {"source": "demo", "device": None} if device == "demo" else {"source": "mic", "device": device}
         self._tell(f"changing to {device}, the last picture stays meanwhile", None)
-        self._supervisor.replace({**before, **source, "heard": None})
+        self._supervisor.replace({**before, **source, "channel": channel, "heard": None})
         self._read_status()  # the last one of the engine that has ended
-        self._before = before
+        self._before = before, undo
         self._late_before += self._late_now
         self._late_now = 0
         self.status = {**self.status, "state": "loading"}
@@ -118,7 +119,8 @@ class Keeper:
 
     def _recover(self, failure: Failure, now: float, shown: int) -> None:
         if self._before is not None:  # the input that was chosen cannot be heard
-            before, self._before = self._before, None
+            (before, undo), self._before = self._before, None
+            undo()
             self._tell(f"{failure.what}; going back to what was heard before", None)
             self._supervisor.start_over(before)
             return

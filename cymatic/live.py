@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from cymatic.arguments import frame_rate, seconds
+from cymatic.arguments import channel, frame_rate, seconds
 from engine.control.osc import DEFAULT_PORT
 from engine.errors import CymaticError
 
@@ -48,6 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--source", default="mic", metavar="mic|demo|FILE", help="microphone (default), built-in demo, or a sound file"
     )
     hear.add_argument("--device", metavar="NAME", help="part of the microphone's name; `cymatic devices` lists them")
+    hear.add_argument(
+        "--channel", type=channel, default=0, metavar="N", help="hear this channel of it (default: the mean of all)"
+    )
     paint = parser.add_argument_group("what is painted")
     paint.add_argument("--bundle", default="landscape", metavar="NAME|PATH", help="trained bundle (default: landscape)")
     paint.add_argument("--preset", metavar="NAME", help="where to begin; `cymatic presets` lists them")
@@ -113,7 +116,7 @@ def run(args: argparse.Namespace, stage_class: type[Stage] | None = None) -> int
     stage = (stage_class or Stage)(
         bundle,
         PresetStore.standard(),
-        EngineOptions(source, args.device, args.runtime, args.fps),
+        EngineOptions(source, args.device, args.runtime, args.fps, channel=args.channel),
         preset=args.preset,
         osc_host=args.osc_host,
         osc_port=args.osc_port,

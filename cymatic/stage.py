@@ -30,6 +30,7 @@ from engine.control.midi import Midi
 from engine.control.midi_ports import open_midi
 from engine.control.osc import DEFAULT_PORT, OscServer
 from engine.control.oscquery import Advertisement, OscQuery
+from engine.control.registry import Value
 from engine.errors import ControlError, CymaticError
 from engine.links import Links
 from engine.sinks import SinkName
@@ -58,6 +59,7 @@ class EngineOptions:
     runtime: str = "auto"
     fps: float | None = None
     threads: int | None = None
+    channel: int = 0
 
 
 class Stage:
@@ -125,6 +127,7 @@ class Stage:
         self._query: OscQuery | None = None
         self._advertisement: Advertisement | None = None
         self._advertise = advertise or not osc_host.startswith("127.")
+        self.desk.show("sound/channel", float(options.channel))
         self._keeper = Keeper(asdict(options), self._links, bundle, self.tell, self._change_bundle)
         if first is None:
             self._links.preset.put(self._told)
@@ -282,9 +285,14 @@ class Stage:
         """What the show can be steered by besides its windows."""
         return [f"OSC {self._osc.host}:{self._osc.port}", *(f"MIDI {name}" for name in self._midi.names)]
 
-    def listen(self, device: str) -> None:
-        """Hear another input from now on, or "demo"; the engine begins anew."""
-        self._keeper.listen(device)
+    def listen(self, device: str, channel: int = 0) -> None:
+        """Hear another input from now on, or "demo", and one of its channels, from 1, or the mean of all; for another
+        input the engine begins anew."""
+        heard, before = self.status.get("audio") or {}, self.desk.get("sound/channel")
+        there = self.status["state"] == "playing" and device == heard.get("device") and channel <= heard["channels"]
+        if not there or channel == before:
+            self._keeper.listen(device, channel, lambda: self.desk.show("sound/channel", before))
+        self.desk.show("sound/channel", float(channel))
 
     def banks(self) -> list[Bank]:
         """All banks of presets."""
@@ -385,7 +393,7 @@ class Stage:
         self._move_to(preset.name, told, preset.controls, "", told["fade_s"])
 
     def _move_to(
-        self, preset: str, told: dict[str, Any], controls: Mapping[str, float], words: str, fade_s: float
+        self, preset: str, told: dict[str, Any], controls: Mapping[str, Value], words: str, fade_s: float
     ) -> None:
         with self.desk.together():
             self._fader.go(controls, fade_s)

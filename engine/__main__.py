@@ -32,7 +32,8 @@ class Options:
     """What the stage asks of its engine. `links` are the names of the shared memory.
 
     `heard`: the microphone that an engine before this one heard, `{"device", "sample_rate", "channels"}`; it is waited
-    for when it is away. `accelerate`: whether runtimes that need a graphics card may take over.
+    for when it is away. `accelerate`: whether runtimes that need a graphics card may take over. `channel`: the one of
+    the input, from 1, that has to be there; 0 for any.
     """
 
     bundle: str
@@ -44,6 +45,7 @@ class Options:
     links: dict[str, str]
     heard: dict[str, Any] | None = None
     accelerate: bool = True
+    channel: int = 0
 
 
 def main() -> int:
@@ -117,15 +119,15 @@ def _open_source(options: Options) -> tuple[Source, tuple[str, ...]]:
     if kind == "mic" and options.heard is not None:
         from engine.audio.microphone import Microphone
 
-        source: Source = Microphone(device, heard=options.heard)
+        source: Source = Microphone(device, heard=options.heard, channel=options.channel)
         source.start()
         return source, ()
     try:
-        source = open_source(kind, device)
+        source = open_source(kind, device, options.channel)
         source.start()
         return source, ()
     except AudioError as error:
-        if kind != "mic" or device is not None:
+        if kind != "mic" or device is not None or options.channel:
             raise
         source = open_source("demo")
         source.start()

@@ -147,7 +147,7 @@ class Player:
 
     def _hear(self) -> None:
         """The sound that is there now."""
-        block = self._source.read()
+        block = self._source.read().only(round(self._painter.controls["sound/channel"]))
         self._painter.hear(block.samples)
         if len(block.samples):
             self._heard.append(block)

@@ -54,8 +54,9 @@ class StageView(Protocol):
     def inputs(self) -> Sequence[str]:
         """What it can be steered by besides the windows, a line each: "OSC 127.0.0.1:9123", "MIDI nanoKONTROL2"."""
 
-    def listen(self, device: str) -> None:
-        """Hears another input from now on, by its name, or "demo". The engine begins anew, the last picture stays."""
+    def listen(self, device: str, channel: int = 0) -> None:
+        """Hears another input from now on, by its name, or "demo", and of its channels this one, from 1, or the mean of
+        all. The engine begins anew, unless it hears that input already; the last picture stays."""
 
     def banks(self) -> Sequence[tuple[str, Sequence[str]]]:
         """(name, its presets) of every bank; `preset/bank` chooses one of them."""

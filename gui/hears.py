@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtWidgets import QFrame
 
 from gui import style
-from gui.inputs import Inputs
+from gui.inputs import CHANNEL, Channels, Inputs
 from gui.meters import FLOOR_DB, QUIET_DB, LevelMeter, Light, MelPicture
 from gui.widgets import elastic, panel, row, say, text
 
@@ -36,8 +36,8 @@ class Hears:
 
     def __init__(self, stage: StageView, board: Board, mel: MelPicture) -> None:
         self._stage, self.mel = stage, mel
-        self.rate = text("", style.SMALL, "faint")
-        self.frame, layout = panel("Hears", self.rate)
+        self.rate, self.channels = text("", style.SMALL, "faint"), Channels(board)
+        self.frame, layout = panel("Hears", self.rate, self.channels)
         self.device = elastic(text("", style.LARGE, bold=True))
         self.inputs = Inputs(stage)
         self.meter = LevelMeter()
@@ -55,7 +55,7 @@ class Hears:
         layout.addWidget(mel, 1)
         mine = [control for control in board.controls.values() if control.name.startswith("sound/")]
         for kind in ("choice", "float"):
-            names = [c.name for c in mine if c.kind == kind and c.name not in BESIDE]
+            names = [c.name for c in mine if c.kind == kind and c.name not in (*BESIDE, CHANNEL)]
             widgets = [board.widget(name, "sound") for name in names]
             if widgets:
                 layout.addLayout(row(*widgets))
@@ -76,8 +76,10 @@ class Hears:
         say(self.device, name, "figure")
         self.device.setToolTip(name)
         parts = [f"{audio['sample_rate'] / 1000:g} kHz"] if audio.get("sample_rate") else []
-        if audio.get("channels"):
-            parts.append(f"{audio['channels']} ch")
+        count = int(audio.get("channels") or 0)
+        if count == 1:
+            parts.append("1 ch")
+        self.channels.show_value(count, round(float(self._stage.desk.get(CHANNEL))))
         if audio.get("gaps"):
             parts.append(f"gaps {audio['gaps']}")
         say(self.rate, "  ·  ".join(parts), "faint")

@@ -1,7 +1,8 @@
-"""Choosing what is heard: the inputs that this machine has now, and the built-in demo.
+"""Choosing what is heard: the inputs that this machine has now, their channels, and the built-in demo.
 
 They are listed by a process of its own, whose PortAudio sees what was plugged in after the show began. Choosing one
-starts the engine anew; the last picture stays meanwhile.
+starts the engine anew; the last picture stays meanwhile. A channel is changed without that, unless it is one of the
+many of a device of which only the first two are open.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from PySide6.QtCore import QProcess, Qt
 from PySide6.QtWidgets import QMenu
 
 import engine
-from gui.widgets import Button
+from engine.audio.microphone import MOST_CHANNELS
+from gui import style
+from gui.widgets import Button, List
 
 if TYPE_CHECKING:
     from engine.view import StageView
+    from gui.board import Board
 
+CHANNEL = "sound/channel"
 DEMO = "demo"
 LOOK = """
 import json, sys
@@ -81,7 +86,11 @@ class Inputs(Button):
         if not found:
             menu.addAction(wrong.partition("Error: ")[2] or wrong or "No input was found").setEnabled(False)
         for name, channels in dict.fromkeys(found):
-            action = menu.addAction(f"{name}   {channels} ch")
+            words = f"{name}   {channels} ch"
+            if channels > MOST_CHANNELS:
+                self._add_channels(menu.addMenu(words), name, channels)
+                continue
+            action = menu.addAction(words)
             action.setCheckable(True)
             action.setChecked(name == heard)
             action.triggered.connect(lambda _, name=name: self._stage.listen(name))
@@ -91,3 +100,41 @@ class Inputs(Button):
         demo.setChecked(heard == DEMO)
         demo.triggered.connect(lambda: self._stage.listen(DEMO))
         return menu
+
+    def _add_channels(self, menu: QMenu, name: str, channels: int) -> None:
+        """What can be heard of a device with so many channels that they are not all opened."""
+        for channel in range(channels + 1):
+            action = menu.addAction(f"Channel {channel}" if channel else "The first two, mixed")
+            action.triggered.connect(lambda _, channel=channel: self._stage.listen(name, channel))
+
+
+class Channels(List):
+    """Which channel of the input is heard, or all of them mixed; hidden where there is no choice. The control
+    `sound/channel`."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        control = board.controls[CHANNEL]
+        board.elsewhere.add(CHANNEL)
+        board.watch(self, CHANNEL)
+        self.setAccessibleName(CHANNEL)
+        self.setToolTip(f"{control.description}\n{control.address()}")
+        self.setProperty("role", "small")
+        self.setFixedSize(style.px(92), style.px(22))
+        self._shown: tuple[int, int] | None = None
+        self.activated.connect(lambda row: board.edit(CHANNEL, self.itemData(row)))
+        self.hide()
+
+    def show_value(self, channels: int, chosen: int) -> None:
+        """Shows the channels of the input and the one that is chosen, 0 for all."""
+        if (channels, chosen) == self._shown:
+            return
+        self._shown = (channels, chosen)
+        self.clear()
+        self.addItem(f"All {channels} ch", 0)
+        for channel in range(1, channels + 1):
+            self.addItem(f"Channel {channel}", channel)
+        if chosen > channels:
+            self.addItem(f"No ch {chosen}: all", chosen)
+        self.setCurrentIndex(self.findData(chosen))
+        self.setVisible(channels > 1 or chosen > channels)

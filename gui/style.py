@@ -140,6 +140,7 @@ QFrame#panel QComboBox {{
     background: {RAISED}; border: 1px solid {RAISED}; border-radius: {px(5)}px; padding: 0 {px(9)}px;
     min-height: {px(26)}px; font-size: {small}px;
 }}
+QFrame#panel QComboBox[role="small"] {{ min-height: 0; padding: 0 {px(7)}px; }}
 QComboBox::drop-down {{ border: none; width: {px(18)}px; }}
 QComboBox QAbstractItemView, QMenu {{
     background: {RAISED}; border: 1px solid {LINE}; selection-background-color: {ACCENT};

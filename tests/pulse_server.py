@@ -97,9 +97,9 @@ class PulseServer:
         self.pactl("load-module", *SINK)
 
     @contextlib.contextmanager
-    def play(self, path: Path) -> Iterator[None]:
+    def play(self, path: Path, *arguments: str) -> Iterator[None]:
         """Plays a sound file into the microphone, in real time, until it ends or the block is left."""
-        command = ["paplay", "--latency-msec=10", "--device=vmic", str(path)]
+        command = ["paplay", "--latency-msec=10", "--device=vmic", *arguments, str(path)]
         player = subprocess.Popen(command, env={**os.environ, **self.env}, stderr=subprocess.DEVNULL)
         try:
             yield

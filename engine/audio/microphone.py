@@ -28,7 +28,7 @@ __all__ = ["Microphone"]
 
 log = logging.getLogger(__name__)
 
-MOST_CHANNELS = 8  # more is a virtual device that names its limit, not its microphones: take two
+MOST_CHANNELS = 8  # more may be a virtual device that names its limit, not its microphones: two, unless asked for more
 STALL_S = 0.5  # no callback for so long, or for ten blocks: STALLED
 REOPEN_S = 3.0  # a stall of this length is a dead stream; bursty virtual sources pause for 2 s
 SILENT_S = 3.0  # exact zeros for so long: SILENT (a denied permission, a muted source)
@@ -89,6 +89,7 @@ class Microphone:
     device : part of the device's name; None is the system's default input.
     heard : `{"device", "sample_rate", "channels"}` of a microphone that was heard before and may be away now: it is
         neither looked for nor waited for, but opened as soon as it is there.
+    channel : one that is to be among those that are opened, from 1; 0 for any.
     clock : seconds; only tests give another one than `perf_counter`.
 
     A microphone that was opened once is only ever opened again under the same name: another one in its place would
@@ -96,7 +97,8 @@ class Microphone:
     the default is whatever the server gives.
 
     `AudioError` for an unknown device, a machine without one and a sound system that does not answer. The device's own
-    sample rate is used, and all its channels (two of a virtual device with dozens); `read` gives their mean.
+    sample rate is used, and all its channels (of a device with dozens the first two, or as many as `channel` needs);
+    `read` gives their mean.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Microphone:
         device: str | None = None,
         heard: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        channel: int = 0,
     ) -> None:
         self._clock = clock
         self._awaited = heard is not None
@@ -113,7 +116,8 @@ class Microphone:
         self._wanted = device
         self.name = str(heard["device"])
         self.sample_rate = int(heard["sample_rate"])
-        self.channels = int(heard["channels"]) if heard["channels"] <= MOST_CHANNELS else 2
+        there = int(heard["channels"])
+        self.channels = there if there <= MOST_CHANNELS else min(max(2, channel), there)
         self._trouble = SourceState.LOST  # what it was that ended the last stream
         self._fault = "it was not there when this began"
         self._fed_by: str | None = None  # the sound server's name for the microphone, as far as that is known

@@ -45,6 +45,13 @@ class Block:
     captured_at: float
     channels: Float32 | None = None
 
+    def only(self, channel: int) -> Block:
+        """Of all channels this one, from 1; the block itself for 0, and where there is no such channel."""
+        if self.channels is None or not 0 < channel <= self.channels.shape[1]:
+            return self
+        samples = np.ascontiguousarray(self.channels[:, channel - 1])
+        return Block(samples, self.captured_at, samples[:, np.newaxis])
+
 
 class Source(Protocol):
     """A running sound. `start`, `read` and `stop` belong to one thread; the properties may be read from any."""
@@ -87,25 +94,32 @@ class Source(Protocol):
         ...
 
 
-def open_source(kind: str, device: str | None = None) -> Source:
+def open_source(kind: str, device: str | None = None, channel: int = 0) -> Source:
     """Open a source, not yet started.
 
     Parameters
     ----------
     kind : "mic", "demo" (the built-in soundscape) or the path of a WAV, FLAC, OGG or MP3 file.
     device : for "mic", part of an input device's name; None is the system's default.
+    channel : one that has to be there, from 1; 0 for any.
 
-    `AudioError` for a device that does not exist and a file that cannot be played.
+    `AudioError` for a device or channel that does not exist and a file that cannot be played.
     """
+    source: Source
     if kind == "mic":
         from engine.audio.microphone import Microphone
 
-        return Microphone(device)
-    if kind == "demo":
+        source = Microphone(device, channel=channel)
+    elif kind == "demo":
         if not DEMO.is_file():
             raise AudioError(f"the built-in demo soundscape is missing ({DEMO}): install cymatic again")
-        return FileSource(DEMO, name="demo")
-    return FileSource(Path(kind))
+        source = FileSource(DEMO, name="demo")
+    else:
+        source = FileSource(Path(kind))
+    if channel > source.channels:
+        has = "one channel" if source.channels == 1 else f"{source.channels} channels"
+        raise AudioError(f"{source.name} has {has}, so no channel {channel}")
+    return source
 
 
 class FileSource:

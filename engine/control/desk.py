@@ -18,8 +18,9 @@ from engine.control.registry import MAX_FADE_S, REGISTRY, Control, Value, finite
 from engine.errors import ControlError
 
 MOVES_KEPT = 64
-NO_PANIC = frozenset({"record"})
-"""What `panic` leaves as it is: whoever wants the picture back does not want its film to end."""
+NO_PANIC = frozenset({"record", "sound/channel"})
+"""What `panic` leaves as it is: whoever wants the picture back does not want its film to end, nor to hear another
+microphone."""
 EVENT_LIMIT = 4096
 """Events kept for a stage that has stopped taking them; past it they are counted as `events_lost`."""
 

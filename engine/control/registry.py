@@ -31,6 +31,8 @@ PREFIX = "/cymatic/"
 TEXT_LIMIT = 200
 MAX_FADE_S = 600.0
 """Longest fade that a message may ask for, seconds."""
+MOST_CHANNELS = 64
+"""Channels of an input that can be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,16 @@ REGISTRY: tuple[Control, ...] = (
     _look("text/weight", 1.0, 0, 1, "", "How much the preset's words pull the picture towards their scene"),
     _look("sound/gain", 0.0, -24, 24, "dB", "Gain before analysis: more for a quiet microphone, less when it clips"),
     _room("sound/gate", -90.0, -90.0, 0.0, "dB", "Noise gate: what stays softer than this is heard as silence"),
+    Control(
+        "sound/channel",
+        "float",
+        0.0,
+        0.0,
+        float(MOST_CHANNELS),
+        step=1.0,
+        description="Which channel of the input is heard: 0 is the mean of all of them",
+        scope="room",
+    ),
     Control(
         "flash/limit",
         "bool",

@@ -61,8 +61,8 @@ class FakeStage:
     def inputs(self) -> list[str]:
         return ["OSC 127.0.0.1:9123", *(f"MIDI {name}" for name in self.midi.names)]
 
-    def listen(self, device: str) -> None:
-        self.fired.append(("listen", device))
+    def listen(self, device: str, channel: int = 0) -> None:
+        self.fired.append(("listen", device, channel) if channel else ("listen", device))
 
     def banks(self) -> list[tuple[str, tuple[str, ...]]]:
         return [("first", NAMES[:6]), ("second", NAMES[6:])]

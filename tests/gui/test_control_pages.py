@@ -6,42 +6,28 @@ import json
 import sys
 
 import mido
-import pytest
-from fake_stage import NAMES, FakeStage
+from fake_stage import NAMES
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QMenu
-from window_parts import Output, active_timers, alive, close_window, left_behind, open_window, settle, watched
+from window_parts import (  # noqa: F401
+    active_timers,
+    alive,
+    close_window,
+    control_window,
+    left_behind,
+    made_up_stage,
+    nothing_of_a_window_is_left,
+    offscreen,
+    open_window,
+    output_that_remembers,
+    settle,
+)
 
 from gui.control import ControlWindow
 from gui.diagnostics import DiagnosticsPage, facts
 from gui.inputs import Inputs
 from gui.memory import PROMPTS, Memory
-
-nothing_of_a_window_is_left = pytest.fixture(autouse=True)(watched)
-
-
-@pytest.fixture(scope="session")
-def qapp_args() -> list[str]:
-    return ["cymatic", "-platform", "offscreen"]
-
-
-@pytest.fixture
-def stage() -> FakeStage:
-    return FakeStage(36, 64, play=False)
-
-
-@pytest.fixture
-def output() -> Output:
-    return Output()
-
-
-@pytest.fixture
-def window(qapp, stage, output):
-    window = open_window(stage, output)
-    yield window
-    close_window(window)
-
 
 # Pages
 
@@ -151,6 +137,40 @@ def test_inputs_are_listed_and_chosen(window, stage, qtbot):
     actions["The built-in demo"].trigger()
     assert stage.fired == [("listen", "Built-in"), ("listen", "demo")]
     inputs.deleteLater()
+
+
+def test_a_channel_is_chosen_from_the_list_and_by_others(window, stage, qtbot):
+    channels = window.hears.channels
+    assert not channels.isVisible(), "nothing is heard yet"
+    stage.status = stage.invent_status(0.0)
+    window.refresh()
+    assert [channels.itemText(row) for row in range(channels.count())] == ["All 2 ch", "Channel 1", "Channel 2"]
+    assert channels.isVisible()
+    channels.activated.emit(2)
+    assert stage.desk.get("sound/channel") == 2.0
+    stage.desk.set("panic", True, "test")
+    assert stage.desk.get("sound/channel") == 2.0, "which microphone is heard is no matter of the picture"
+    for value, words in ((1, "Channel 1"), (0, "All 2 ch"), (5, "No ch 5: all")):
+        stage.desk.set("sound/channel", value, "test")
+        window.refresh()
+        assert channels.currentText() == words
+    stage.status = {**stage.status, "audio": {**stage.status["audio"], "channels": 1}}
+    stage.desk.set("sound/channel", 0, "test")
+    window.refresh()
+    assert not channels.isVisible()
+    assert window.hears.rate.text() == "48 kHz · 1 ch"
+
+
+def test_of_a_device_with_many_channels_one_is_chosen_with_it(window, stage):
+    menu = window.hears.inputs.menu_of([("Stage box", 18)])
+    [named] = [action for action in menu.actions() if action.menu()]
+    assert named.text() == "Stage box   18 ch"
+    actions = named.menu().actions()
+    assert len(actions) == 19
+    actions[0].trigger()
+    actions[12].trigger()
+    assert stage.fired == [("listen", "Stage box"), ("listen", "Stage box", 12)]
+    menu.deleteLater()
 
 
 def test_no_input_is_a_line_in_the_menu(window, stage):

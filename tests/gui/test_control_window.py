@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from fake_stage import SCENES, FakeStage
+from fake_stage import SCENES
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication
-from window_parts import Output, close_window, open_window, watched
+from window_parts import (  # noqa: F401
+    close_window,
+    control_window,
+    made_up_stage,
+    nothing_of_a_window_is_left,
+    offscreen,
+    open_window,
+    output_that_remembers,
+)
 
 from engine.control.registry import REGISTRY
-from gui import hears
+from gui import hears, paints
 from gui.control import density_for
 from gui.fader import reading
 from gui.meters import MEL_COLUMNS
 from gui.mixer import group_of
-
-nothing_of_a_window_is_left = pytest.fixture(autouse=True)(watched)
-
-
-@pytest.fixture(scope="session")
-def qapp_args() -> list[str]:
-    return ["cymatic", "-platform", "offscreen"]
-
-
-@pytest.fixture
-def stage() -> FakeStage:
-    return FakeStage(36, 64, play=False)
-
-
-@pytest.fixture
-def output() -> Output:
-    return Output()
-
-
-@pytest.fixture
-def window(qapp, stage, output):
-    window = open_window(stage, output)
-    yield window
-    close_window(window)
 
 
 def at(fader, fraction: float) -> QPoint:
@@ -57,13 +41,14 @@ def test_every_control_of_the_registry_has_its_widget(window):
         "text": board.texts,
     }
     for kind, widgets in kinds.items():
-        wanted = {control.name for control in REGISTRY if control.kind == kind} - {"preset/go"}  # which is the pads
+        wanted = set(named(kind))
         assert set(widgets) == wanted
         assert [name for name, widget in widgets.items() if not widget.isVisible()] == []
 
 
 def named(kind: str) -> list[str]:
-    return [control.name for control in REGISTRY if control.kind == kind and control.name != "preset/go"]
+    own = ("preset/go", "sound/channel")  # which are the pads, and a list beside the input
+    return [control.name for control in REGISTRY if control.kind == kind and control.name not in own]
 
 
 def test_every_bar_moves_its_control_and_shows_it(window, stage, qtbot):
@@ -212,7 +197,8 @@ def test_what_is_heard_is_shown(window, stage):
     window.refresh()
     window.refresh()  # the same status twice is one column
     assert window.hears.device.text() == "Scarlett 2i2 USB"
-    assert window.hears.rate.text() == "48 kHz · 2 ch"
+    assert window.hears.rate.text() == "48 kHz"
+    assert window.hears.channels.currentText() == "All 2 ch"
     assert window.hears.meter.db == pytest.approx(stage.status["rms_db"])
     assert window.hears.onset.value == pytest.approx(1.0)
     assert window.paints.scenes.names == SCENES
@@ -235,6 +221,23 @@ def test_clipping_too_quiet_and_a_device_that_is_gone_are_said(window, stage):
     assert panel.advice.text() == "Device is gone"
     assert "opened again" in panel.advice.toolTip()
     assert panel.advice.property("role") == "error"
+
+
+def test_what_the_flash_limiter_held_back_is_shown_and_where(window, stage):
+    label = window.paints.limited
+    painted, look = 0, 0
+    window._flashes_limited = lambda: look
+    window.refresh()
+    assert label.text() == ""
+    for painted, look, words in ((3, 0, "3 pictures held back"), (3, 2, "5 pictures held back, 2 by the look")):
+        stage.status = {**stage.invent_status(0.0), "flashes_limited": painted}
+        window.refresh()
+        assert label.text() == words
+        assert label.property("role") == "accent"
+        assert f"{look} as the look had made them" in label.toolTip()
+        for _ in range(paints.LIT):
+            window.refresh()
+        assert label.property("role") == "faint", "it is over"
 
 
 def test_numbers_that_are_none_do_no_harm(window, stage):

@@ -24,6 +24,7 @@ PUBLISHED = {
     "smoothing": (0.0, 1.0),
     "fade": (0.0, 30.0),
     "sound/gate": (-90.0, 0.0),
+    "sound/channel": (0.0, 64.0),
     "latency/offset": (0.0, 500.0),
     "noise": (0.0, 3.0),
     "seed": (0.0, 999.0),

@@ -71,7 +71,9 @@ def run(
                 on_frame(frame)
 
         output = OutputWindow(stage, display=display, places=PlaceFile(place), on_frame=take)
-        control = ControlWindow(stage, lambda: output.frame, lambda: output.latency_ms, Memory(memory))
+        control = ControlWindow(
+            stage, lambda: output.frame, lambda: output.latency_ms, Memory(memory), lambda: output.flashes_limited
+        )
         commands = Commands(stage, output, control, quit_run=end)
         control.commands = commands
         output.surface.on_key = commands.press

@@ -49,8 +49,9 @@ LEFT, RIGHT = 290, 340
 class ControlWindow(QWidget):
     """Shows a stage.
 
-    `newest` gives the newest frame without taking it away from the output; `latency_ms` is what the output measured.
-    `memory` remembers place and words. `commands` is set by the owner, which tells `times` of every new frame.
+    `newest` gives the newest frame without taking it away from the output; `latency_ms` is what the output measured,
+    `flashes_limited` how many pictures it held back because the look made them flash. `memory` remembers place and
+    words. `commands` is set by the owner, which tells `times` of every new frame.
     """
 
     closed = Signal()
@@ -62,9 +63,11 @@ class ControlWindow(QWidget):
         newest: Callable[[], Frame | None],
         latency_ms: Callable[[], float | None] = lambda: None,
         memory: Memory | None = None,
+        flashes_limited: Callable[[], int] = lambda: 0,
     ) -> None:
         super().__init__()
         self._stage, self._newest, self._latency_ms = stage, newest, latency_ms
+        self._flashes_limited = flashes_limited
         self._memory = Memory() if memory is None else memory
         self.commands: Commands | None = None
         self.times = FrameTimes()
@@ -170,7 +173,7 @@ class ControlWindow(QWidget):
         self.hears.refresh(status, now)
         self.performance.refresh(status, self._latency_ms(), now)
         frame = self._newest()
-        self.paints.refresh(status, values, None if frame is None else frame.rgba)
+        self.paints.refresh(status, values, None if frame is None else frame.rgba, self._flashes_limited())
         self.pads.refresh()
         self.activity.refresh()
         if self.board.learning:

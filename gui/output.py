@@ -104,6 +104,11 @@ class OutputWindow(QObject):
         """Newest sound sample to the picture handed to the display, median of the last 60 pictures; None before any."""
         return 1e3 * median(self._latencies) if self._latencies else None
 
+    @property
+    def flashes_limited(self) -> int:
+        """How many pictures were held back so far because the look made them flash."""
+        return self.surface.flashes_limited
+
     def start(self, *, fullscreen: bool) -> None:
         """Shows the window and begins to move the stage."""
         app = QGuiApplication.instance()

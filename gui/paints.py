@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DIMMED = 0.25
 """Brightness of the preview under a blackout: the performer still sees what is painted."""
+LIT = 30
+"""So many times it is shown in colour that a flash was held back: a second."""
 
 
 class SceneBars(QWidget):
@@ -36,7 +38,7 @@ class SceneBars(QWidget):
         self.values = np.zeros(9)
 
     def sizeHint(self) -> QSize:
-        return QSize(style.px(132), style.px(180))
+        return QSize(style.px(164), style.px(180))
 
     def show_values(self, values: Sequence[float], names: Sequence[str]) -> None:
         """Shows readings of 0..1, one for each name."""
@@ -144,6 +146,8 @@ class Paints:
         self._stage = stage
         height, width = stage.image_size
         self.limited = text("", style.SMALL, "faint")
+        self.limited.setContentsMargins(0, 0, style.px(8), 0)
+        self._flashes, self._lit = 0, 0
         self.size = text(f"{width} × {height}", style.SMALL, "faint")
         self.preset = text("", style.BODY, "accent")
         self.frame, layout = panel("Paints", self.limited, self.preset, self.size)
@@ -165,8 +169,15 @@ class Paints:
         chrome = self.frame.minimumSizeHint().height() - self.beside.minimumSizeHint().height()
         return round(across / self.preview.aspect) + chrome
 
-    def refresh(self, status: Mapping[str, Any], values: Mapping[str, Any], rgba: NDArray[np.uint8] | None) -> None:
-        """Shows the newest picture `rgba` [H, W, 4], or None before the first one."""
+    def refresh(
+        self,
+        status: Mapping[str, Any],
+        values: Mapping[str, Any],
+        rgba: NDArray[np.uint8] | None,
+        look_limited: int = 0,
+    ) -> None:
+        """Shows the newest picture `rgba` [H, W, 4], or None before the first one. `look_limited`: how many pictures
+        the output held back so far because the look made them flash."""
         level = DIMMED if values["blackout"] else float(values["master"])
         self.preview.show_frame(rgba, instead(values, status), level)
         scenes = status.get("scenes")
@@ -174,8 +185,18 @@ class Paints:
         if scenes:
             self.scenes.show_values(scenes, status.get("scene_names", ()))
         say(self.preset, self._stage.preset, "figure")
-        limited = int(status.get("flashes_limited", 0))
-        say(self.limited, f"{limited} flashes held back" if limited else "", "faint")
+        self._show_limited(int(status.get("flashes_limited", 0)), look_limited)
+
+    def _show_limited(self, painted: int, look: int) -> None:
+        """What the flash limiter has done: in the picture as it is painted, and in what the look makes of it."""
+        self._lit = LIT if painted + look > self._flashes else max(self._lit - 1, 0)
+        self._flashes = painted + look
+        words = f"{self._flashes} pictures held back" + (f", {look} by the look" if look else "")
+        say(self.limited, words if self._flashes else "", "accent" if self._lit else "faint")
+        self.limited.setToolTip(
+            f"So that nothing flashes more than three times a second: {painted} pictures as they were painted,"
+            f" {look} as the look had made them (flash/limit)"
+        )
 
 
 def instead(values: Mapping[str, Any], status: Mapping[str, Any]) -> str:

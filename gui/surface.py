@@ -131,6 +131,11 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         self._picture = picture
         self.update()
 
+    @property
+    def flashes_limited(self) -> int:
+        """How many pictures were held back so far because the look made them flash."""
+        return 0 if self._look is None else self._look.limited
+
     def initializeGL(self) -> None:
         self._gl = self.context().functions()
         self.renderer = str(self._gl.glGetString(_GL_RENDERER))
@@ -231,6 +236,7 @@ class RasterSurface(_SurfaceEvents, QRasterWindow):
     closed = Signal()
     frameSwapped = Signal()
     renderer = "painter"
+    flashes_limited = 0
 
     def __init__(self) -> None:
         super().__init__()

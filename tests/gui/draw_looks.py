@@ -72,6 +72,7 @@ def main() -> int:
         assert surface._look is not None
         shots.append(grab(surface))
         limiting.append(surface._look.limiting)
+    assert surface.flashes_limited >= sum(limiting)
     surface.release()
     np.savez(sys.argv[3], shots=np.stack(shots), limiting=np.array(limiting))
     return 0

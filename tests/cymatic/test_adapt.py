@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import soundfile
 import torch
 from checkpoint_files import stylegan2_tensors, write_nvidia
 from live_process import live
-from tqdm import tqdm
+from one_thread import one_thread_throughout  # noqa: F401
 
 from cymatic import cli
 from engine.audio.mel import MelConfig
@@ -31,17 +30,6 @@ from training.towers import own_towers
 pytestmark = pytest.mark.timeout(900)
 RATE = 32_000
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def calm_exporter() -> Iterator[None]:
-    """One thread, sums in one order; and no thread that watches the exporter's bars."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tqdm, "monitor_interval", 0)
-        yield
-    torch.set_num_threads(before)
 
 
 def sounds() -> dict[str, np.ndarray]:

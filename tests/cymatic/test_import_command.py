@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ import pytest
 import torch
 from checkpoint_files import stylegan2_tensors, stylegan3_tensors, write_nvidia
 from live_process import live
+from one_thread import one_thread_throughout  # noqa: F401
 from stylegan_reference import grey_levels, paint
-from tqdm import tqdm
 
 from cymatic import cli
 from engine.audio.mel import MelConfig, mel_windows
@@ -30,17 +29,6 @@ from presets.store import PresetStore
 
 pytestmark = pytest.mark.timeout(900)  # the exporter's first graph takes its time
 RATE = 48_000
-
-
-@pytest.fixture(autouse=True, scope="module")
-def calm_exporter() -> Iterator[None]:
-    """One thread, sums in one order; and no thread that watches the exporter's bars."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tqdm, "monitor_interval", 0)
-        yield
-    torch.set_num_threads(before)
 
 
 TENSORS = {"two": stylegan2_tensors(32, classes=4, seed=3), "three": stylegan3_tensors("T", 16, most=8, seed=3)}

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from fake_stage import NAMES, FakeStage
+from fake_stage import NAMES
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QApplication
-from window_parts import Output, close_window, open_window, watched
+from window_parts import control_window, made_up_stage, nothing_of_a_window_is_left, offscreen, output_that_remembers  # noqa: F401
 
 from gui.commands import PAD_KEYS
 from gui.control import ControlWindow
 from gui.pads import Pad
 from presets import prompts, thumbnails
-
-nothing_of_a_window_is_left = pytest.fixture(autouse=True)(watched)
-
-
-@pytest.fixture(scope="session")
-def qapp_args() -> list[str]:
-    return ["cymatic", "-platform", "offscreen"]
-
-
-@pytest.fixture
-def stage() -> FakeStage:
-    return FakeStage(36, 64, play=False)
-
-
-@pytest.fixture
-def output() -> Output:
-    return Output()
-
-
-@pytest.fixture
-def window(qapp, stage, output):
-    window = open_window(stage, output)
-    yield window
-    close_window(window)
-
 
 # Pads
 

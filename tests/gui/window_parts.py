@@ -1,4 +1,7 @@
-"""What the tests of the control window share: the window on a made-up stage, and a watch for what it leaves behind."""
+"""What the tests of the control window share: the window on a made-up stage, and a watch for what it leaves behind.
+
+The fixtures are imported where they are wanted; by their names in brackets the tests ask for them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import gc
 import threading
 from collections.abc import Iterator
 
+import pytest
 from fake_stage import FakeStage
 from PySide6.QtCore import QEvent, QProcess, QThread, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
@@ -82,9 +86,36 @@ def active_timers(window: QWidget) -> list[QTimer]:
     return [timer for timer in window.findChildren(QTimer) if timer.isActive()]
 
 
-def watched() -> Iterator[None]:
-    """A fixture's body: fails the test that leaves a thread, a timer, a process or a window behind."""
+@pytest.fixture(autouse=True)
+def nothing_of_a_window_is_left() -> Iterator[None]:
+    """Fails the test that leaves a thread, a timer, a process or a window behind."""
     before = alive()
     yield
     settle()
     assert left_behind(before) == []
+
+
+@pytest.fixture(scope="session", name="qapp_args")
+def offscreen() -> list[str]:
+    """For pytest-qt: an application that needs no display."""
+    return ["cymatic", "-platform", "offscreen"]
+
+
+@pytest.fixture(name="stage")
+def made_up_stage() -> FakeStage:
+    """A stage that stands still."""
+    return FakeStage(36, 64, play=False)
+
+
+@pytest.fixture(name="output")
+def output_that_remembers() -> Output:
+    """In the place of the output window."""
+    return Output()
+
+
+@pytest.fixture(name="window")
+def control_window(qapp: QApplication, stage: FakeStage, output: Output) -> Iterator[ControlWindow]:
+    """The control window, shown, whose timer stands still."""
+    window = open_window(stage, output)
+    yield window
+    close_window(window)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.control.desk import Desk, Trigger
-from engine.control.registry import REGISTRY
+from engine.control.registry import REGISTRY, Value
 from presets.store import Bank
 
 UNDO = 32
 """Calls that can be taken back."""
-LOOK = tuple(control.name for control in REGISTRY if control.kind == "float" and control.scope in ("engine", "look"))
+LOOK = tuple(c.name for c in REGISTRY if c.kind in ("float", "choice") and c.scope in ("engine", "look"))
+"""What a preset may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Place:
     preset: str
     told: Mapping[str, Any]
     words: str
-    controls: Mapping[str, float]
+    controls: Mapping[str, Value]
 
 
 class Pads:
@@ -63,8 +65,7 @@ class Pads:
 
     def remember(self, preset: str, told: Mapping[str, Any], words: str) -> None:
         """The picture is about to leave this place."""
-        values = self._desk.snapshot()
-        self._past.append(Place(preset, told, words, {name: float(values[name]) for name in LOOK}))
+        self._past.append(Place(preset, told, words, {name: self._desk.get(name) for name in LOOK}))
 
     def back(self) -> Place | None:
         """The place that was left last, which is then forgotten; None when there is none."""
@@ -79,33 +80,53 @@ class Fader:
     """What the crossfader does to the controls, while the engine moves in W+ by the same share.
 
     At 1 the preset that was called last is there, or being faded to; moved down, the fader holds the picture on the way
-    from the place before. At 0 a call only lays the next preset ready, and moving up plays it.
+    from the place before. At 0 a call only lays the next preset ready, and moving up plays it. A choice has no
+    in-between: it changes in the middle of the way, unless a hand was quicker. `clock` gives seconds.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._from: dict[str, float] = {}
-        self._to: Mapping[str, float] = {}
+    def __init__(self, desk: Desk, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._desk, self._clock = desk, clock
+        self._from: dict[str, Value] = {}
+        self._to: Mapping[str, Value] = {}
+        self._turns: dict[str, tuple[float, Value, Value]] = {}
+        """When each choice changes by itself, from what to what."""
         self._stood = 1.0
 
-    def go(self, controls: Mapping[str, float], fade_s: float) -> None:
+    def go(self, controls: Mapping[str, Value], fade_s: float) -> None:
         """A preset with these controls is called."""
-        values = self._desk.snapshot()
-        self._from, self._to = {name: float(values[name]) for name in controls}, dict(controls)
+        self._from, self._to = {name: self._desk.get(name) for name in controls}, dict(controls)
         if self._desk.get("crossfader") == 0.0:
             return
         self._desk.show("crossfader", 1.0)
         self._stood = 1.0
         for name, value in controls.items():
-            self._desk.set(name, value, "preset", fade_s)
+            if isinstance(value, str):
+                self._turns[name] = (self._clock() + fade_s / 2.0, self._from[name], value)
+            else:
+                self._desk.set(name, value, "preset", fade_s)
+        self._turn()
 
     def follow(self) -> None:
-        """Put the controls where the fader has been moved to."""
+        """Put the controls where time and the fader have moved them to."""
         stands = float(self._desk.get("crossfader"))
         if stands == self._stood:
+            self._turn()
             return
         self._stood = stands
+        self._turns.clear()
         share = stands * stands * (3.0 - 2.0 * stands)  # as `engine.crossfade` has it
         for name, value in self._to.items():
             start = self._from[name]
-            self._desk.set(name, value if share == 1.0 else start + share * (value - start), "preset")
+            if isinstance(value, str):
+                self._desk.show(name, value if share >= 0.5 else start)
+            else:
+                between = float(start) + share * (float(value) - float(start))
+                self._desk.set(name, value if share == 1.0 else between, "preset")
+
+    def _turn(self) -> None:
+        """Change the choices whose time has come."""
+        now = self._clock()
+        for name, (_, start, end) in [turn for turn in self._turns.items() if now >= turn[1][0]]:
+            del self._turns[name]
+            if self._desk.get(name) == start:
+                self._desk.show(name, end)

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from cymatic.refining import with_images
+from engine.control.registry import CONTROLS
 from engine.errors import ControlError, PresetError
 
 if TYPE_CHECKING:
@@ -363,7 +364,7 @@ def _lines(preset: Preset) -> Iterator[str]:
     for anchor in preset.anchors:
         yield f"{anchor.kind:<9} {anchor.weight:+.2f}  {anchor.source}"
     for name, value in preset.controls.items():
-        yield f"control   {name} {value:g}"
+        yield f"control   {name} {value if isinstance(value, str) else f'{value:g}'}"
     for map in preset.maps:
         times = f"attack {map.attack_s:g} s, release {map.release_s:g} s, curve {map.curve:g}"
         yield f"map       {map.feature} {map.amount:+g} on {map.control}, {times}"
@@ -421,11 +422,13 @@ def _sentences() -> ModuleType:
     return sentences
 
 
-def _assignment(text: str) -> tuple[str, float]:
+def _assignment(text: str) -> tuple[str, float | str]:
     name, sign, value = text.partition("=")
     if not sign:
         raise ControlError(f"--set {text!r}: wants CONTROL=VALUE, such as speed=0.5")
-    return name.strip(), _number(value, f"--set {name}")
+    name = name.strip()
+    choice = name in CONTROLS and CONTROLS[name].kind == "choice"
+    return name, value.strip() if choice else _number(value, f"--set {name}")
 
 
 def _map(words: list[str]) -> dict[str, str | float]:

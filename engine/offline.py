@@ -84,7 +84,7 @@ def paint(
     sessions: Mapping[str, Session],
     preset: Mapping[str, Any] = CALM,
     *,
-    controls: Mapping[str, float] | None = None,
+    controls: Mapping[str, float | str] | None = None,
     fps: float = 30.0,
     seed: int = 0,
     seconds: float | None = None,

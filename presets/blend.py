@@ -75,10 +75,14 @@ def _base(first: Preset, second: Preset, share: float, place: Place) -> Base:
     return Vector(w_plus=latent(start + np.float32(share) * (end - start)))
 
 
-def _controls(first: Preset, second: Preset, share: float) -> dict[str, float]:
+def _controls(first: Preset, second: Preset, share: float) -> dict[str, float | str]:
     blended = {**first.controls, **second.controls}
     for name in first.controls.keys() & second.controls.keys():
-        value = _between(first.controls[name], second.controls[name], share)
+        start, end = first.controls[name], second.controls[name]
+        if isinstance(start, str) or isinstance(end, str):  # a choice has no in-between
+            blended[name] = end if share >= 0.5 else start
+            continue
+        value = _between(start, end, share)
         step = CONTROLS[name].step
         blended[name] = round(value / step) * step if step else value
     return blended

@@ -22,7 +22,7 @@ class Recipe:
     description: str = ""
     texts: tuple[tuple[str, float], ...] = ()
     seed: int = 0
-    controls: Mapping[str, float] = field(default_factory=dict)
+    controls: Mapping[str, float | str] = field(default_factory=dict)
     fade_s: float | None = None
     bank: str = ""
     maps: tuple[Mapping[str, Any], ...] = ()

@@ -56,6 +56,8 @@ Line = Annotated[str, Field(max_length=TEXT_LIMIT), AfterValidator(_check_line)]
 Row = Annotated[tuple[float, ...], Field(min_length=1, max_length=MAX_DIM)]
 Latent = Annotated[tuple[Row, ...], Field(min_length=1, max_length=MAX_LAYERS), AfterValidator(_check_rectangle)]
 """`[L, D]`, rows first."""
+Settings = dict[str, float | str]
+"""Where controls stand: a number, or the name of a choice."""
 
 
 class _Model(BaseModel):
@@ -129,23 +131,30 @@ class Preset(_Model):
     description: Line = ""
     bank: Annotated[Line, Field(max_length=32)] = ""
     base: Base
-    controls: dict[str, float] = Field(default_factory=dict)
+    controls: Settings = Field(default_factory=dict)
     maps: Annotated[tuple[SoundMap, ...], Field(max_length=MAX_MAPS)] = ()
     fade_s: Annotated[float, Field(ge=0.0, le=MAX_FADE_S)] = 3.0
     anchors: Annotated[tuple[Anchor, ...], Field(max_length=MAX_ANCHORS)] = ()
 
     @field_validator("controls")
     @classmethod
-    def _controls_exist(cls, controls: dict[str, float]) -> dict[str, float]:
+    def _controls_exist(cls, controls: Settings) -> Settings:
         for name, value in controls.items():
             try:
                 control = find(name)
             except ControlError as error:
                 raise ValueError(str(error)) from None
             # A preset must not black the stage out.
-            if control.kind != "float" or control.scope not in ("engine", "look"):
+            if control.kind not in ("float", "choice") or control.scope not in ("engine", "look"):
                 raise ValueError(f"{name} is no control of the picture's look, so a preset cannot hold it")
-            if control.parse(value) != value:
+            if isinstance(value, str) != (control.kind == "choice"):
+                wanted = f"one of {', '.join(control.options)}" if control.options else "a number"
+                raise ValueError(f"{name}: wants {wanted}")
+            try:
+                parsed = control.parse(value, control.options)
+            except ControlError as error:
+                raise ValueError(str(error)) from None
+            if parsed != value:
                 raise ValueError(f"{name}: {value:g} is not between {control.minimum:g} and {control.maximum:g}")
         return controls
 
@@ -170,7 +179,9 @@ def describe(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return " ".join(first["msg"].split())
-    where = ".".join(part for part, _ in groupby(map(str, first["loc"])))  # base.seed.seed: the tag, then the key
+    # Without tags and kinds: base.seed.seed is base.seed, controls.speed.float is controls.speed.
+    place = first["loc"][:2] if first["loc"][:1] == ("controls",) else first["loc"]
+    where = ".".join(part for part, _ in groupby(map(str, place)))
     if first["type"] == "extra_forbidden":
         return f"unknown key {where!r}"
     reason = " ".join(first["msg"].removeprefix("Value error, ").split())

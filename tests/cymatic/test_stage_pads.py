@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cymatic.pads import Fader
 from cymatic.stage import EngineOptions, Stage
 from engine.bundle import load_bundle
+from engine.control.desk import Desk
 from engine.offline import open_sessions
 from engine.painter import Painter
 from presets.schema import Preset, Seed
@@ -99,6 +101,59 @@ def test_the_crossfader_holds_the_controls_between_two_presets(stage):
     call(stage, "crossfader", 0.4)
     call(stage, "preset/go", "gamma")
     assert (stage.desk.get("crossfader"), look(stage)) == (1.0, (3.0, 0.6))
+
+
+class Clock:
+    """Stands where the test says."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_mirror_of_a_preset_changes_in_the_middle_of_the_fade():
+    clock = Clock()
+    desk = Desk(clock=clock)
+    fader = Fader(desk, clock)
+
+    def at(seconds: float) -> tuple[str, float]:
+        clock.now = seconds
+        fader.follow()
+        return desk.get("look/mirror"), desk.get("speed")
+
+    fader.go({"look/mirror": "vertical", "speed": 3.0}, 4.0)
+    assert at(1.9) == ("off", pytest.approx(1.95))
+    assert at(2.0) == ("vertical", pytest.approx(2.0))
+    assert at(5.0) == ("vertical", 3.0)
+    fader.go({"look/mirror": "horizontal"}, 0.0)
+    assert at(5.0)[0] == "horizontal", "a cut is at once"
+    fader.go({"look/mirror": "off"}, 4.0)
+    desk.set("look/mirror", "kaleidoscope", "test")
+    assert at(9.0)[0] == "kaleidoscope", "a hand was quicker"
+    fader.go({"look/mirror": "off"}, 4.0)
+    assert at(10.0)[0] == "kaleidoscope"
+    fader.go({"speed": 1.0}, 1.0)
+    assert at(12.0) == ("off", 1.0), "the next preset left it alone"
+    for position, mirror in ((0.4, "kaleidoscope"), (0.6, "off"), (0.0, "kaleidoscope")):
+        fader.go({"look/mirror": "kaleidoscope"}, 0.0)
+        fader.go({"look/mirror": "off"}, 100.0)
+        desk.set("crossfader", position, "test")
+        assert at(200.0)[0] == mirror
+        assert at(400.0)[0] == mirror, "the crossfader holds it there"
+        desk.set("crossfader", 1.0, "test")
+        assert at(400.0)[0] == "off"
+
+
+def test_a_preset_brings_its_mirror_and_undo_takes_it_back(stage, tmp_path):
+    look = {"look/mirror": "vertical", "look/trails": 0.5}
+    PresetStore([tmp_path]).save(Preset(name="beta", bank="days", base=Seed(seed=1), controls=look, fade_s=0.0))
+    stage.desk.set("fade", 0.0, "test")
+    stage.desk.set("look/mirror", "horizontal", "test")
+    assert call(stage, "preset/go", "beta") == "beta"
+    assert stage.desk.get("look/mirror") == "vertical"
+    assert call(stage, "preset/undo") == "alpha"
+    assert (stage.desk.get("look/mirror"), stage.desk.get("look/trails")) == ("horizontal", 0.0)
 
 
 def test_the_picture_follows_the_crossfader(tiny_bundle):

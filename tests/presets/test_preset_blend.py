@@ -47,12 +47,13 @@ def pull(bundle: Bundle, fill: float, source: str = "fire", weight: float = 1.0)
 @pytest.fixture
 def pair(bundle) -> tuple[Preset, Preset]:
     first = Preset(
-        name="first", base=Seed(seed=3), controls={"speed": 1.0, "truncation": 0.5}, fade_s=2.0,
+        name="first", base=Seed(seed=3), fade_s=2.0,
+        controls={"speed": 1.0, "truncation": 0.5, "look/mirror": "vertical"},
         anchors=(pull(bundle, 1.0), pull(bundle, 4.0, "night", 0.5)),
         maps=(SoundMap(feature="bass", control="speed", amount=0.5),),
     )  # fmt: skip
     second = Preset(
-        name="second", base=Seed(seed=8), controls={"speed": 3.0, "seed": 7.0}, fade_s=4.0,
+        name="second", base=Seed(seed=8), controls={"speed": 3.0, "seed": 7.0, "look/mirror": "off"}, fade_s=4.0,
         anchors=(pull(bundle, 1.0, weight=0.2), pull(bundle, -2.0, "sea")),
         maps=(
             SoundMap(feature="bass", control="speed", amount=-0.1),
@@ -71,7 +72,8 @@ def test_the_ends_are_the_presets_themselves(pair, place):
 def test_in_between_everything_has_its_part(pair, place):
     mixed = blend(*pair, 0.25, "mix", place)
     assert as_array(mixed.base.w_plus) == pytest.approx(0.75 * place(3) + 0.25 * place(8), abs=1e-3)
-    assert mixed.controls == {"speed": 1.5, "truncation": 0.5, "seed": 7.0}
+    assert mixed.controls == {"speed": 1.5, "truncation": 0.5, "seed": 7.0, "look/mirror": "vertical"}
+    assert blend(*pair, 0.5, "mixed", place).controls["look/mirror"] == "off", "a choice changes in the middle"
     assert {a.source: round(a.weight, 6) for a in mixed.anchors} == {"fire": 0.8, "night": 0.375, "sea": 0.25}
     assert {(m.feature, m.control): round(m.amount, 6) for m in mixed.maps} == {
         ("bass", "speed"): 0.35,

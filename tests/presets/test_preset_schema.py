@@ -29,7 +29,7 @@ GOOD = {
     "bank": "nights",
     "description": "A campfire",
     "base": {"seed": 7},
-    "controls": {"speed": 2.0, "sound/gain": -6},
+    "controls": {"speed": 2.0, "sound/gain": -6, "look/mirror": "kaleidoscope"},
     "maps": [{"feature": "bass", "control": "gain/fine", "amount": 0.5, "attack_s": 0.01}],
     "fade_s": 4,
     "anchors": [
@@ -58,7 +58,7 @@ def with_(path: str, value: object) -> str:
 
 def test_a_good_preset_survives_the_round_trip():
     preset = Preset.model_validate_json(json.dumps(GOOD))
-    assert preset.controls == {"speed": 2.0, "sound/gain": -6.0}
+    assert preset.controls == {"speed": 2.0, "sound/gain": -6.0, "look/mirror": "kaleidoscope"}
     assert preset.anchors[0].offset == ((0.1, -0.2), (0.3, 0.4))
     assert Preset.model_validate_json(preset.model_dump_json()) == preset
 
@@ -99,7 +99,10 @@ def test_a_base_may_be_a_latent():
         ("anchors", [GOOD["anchors"][0]] * (MAX_ANCHORS + 1), "at most 8"),
         ("controls", {"spede": 1.0}, "no control is called 'spede'"),
         ("controls", {"speed": 9.0}, "speed: 9 is not between 0 and 4"),
-        ("controls", {"speed": float("nan")}, "finite"),
+        ("controls", {"speed": float("nan")}, "controls.speed: Input should be a finite number"),
+        ("controls", {"speed": "fast"}, "speed: wants a number"),
+        ("controls", {"look/mirror": 2}, "look/mirror: wants one of off, horizontal, vertical, kaleidoscope"),
+        ("controls", {"look/mirror": "sideways"}, "look/mirror: nothing is called 'sideways'; known are off"),
         ("bank", "x" * 33, "at most 32"),
         ("maps.0.feature", "smell", "'level', 'bass'"),
         ("maps.0.control", "master", "sound cannot move 'master'"),
@@ -121,7 +124,9 @@ def test_what_is_wrong_is_named_in_one_line(path: str, value: object, words: str
 
 
 @pytest.mark.parametrize(
-    "name", [c.name for c in CONTROLS.values() if c.scope == "stage" or c.kind != "float"], ids=str
+    "name",
+    [c.name for c in CONTROLS.values() if c.scope in ("stage", "room") or c.kind not in ("float", "choice")],
+    ids=str,
 )
 def test_a_preset_cannot_move_what_belongs_to_the_stage(name: str):
     with pytest.raises(ValidationError, match="no control of the picture's look"):

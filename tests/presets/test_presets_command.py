@@ -40,20 +40,21 @@ def presets(tmp_path: Path, tiny: Path, capfd):
 def test_new_embeds_its_words_and_names_those_it_does_not_know(presets, tmp_path: Path, tiny: Path):
     code, out, err = presets(
         "new", "hot", "--text", "fire zebra night", "0.8", "--text", "rain", "-0.5", "--seed", "9",
-        "--set", "speed=2", "--set", "gain/fine=0.5", "--description", "Warm", "--fade", "1.5", bundle=True,
+        "--set", "speed=2", "--set", "gain/fine=0.5", "--set", "look/mirror=vertical",
+        "--description", "Warm", "--fade", "1.5", bundle=True,
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert "zebra" in out
     assert "rain" not in out
     made = PresetStore([tmp_path]).load("hot")
-    assert made.controls == {"speed": 2.0, "gain/fine": 0.5}
+    assert made.controls == {"speed": 2.0, "gain/fine": 0.5, "look/mirror": "vertical"}
     assert [(a.source, a.weight) for a in made.anchors] == [("fire zebra night", 0.8), ("rain", -0.5)]
     told = compose(made, load_bundle(tiny), serial=1)
     assert np.abs(told["offset"]).max() > 0.01, "the words pull"
 
     assert presets("list")[1] == "  1  hot  Warm\n"
     shown = presets("show", "hot")[1]
-    for part in ("seed 9", "+0.80  fire zebra night", "-0.50  rain", "speed 2", "1.5 s"):
+    for part in ("seed 9", "+0.80  fire zebra night", "-0.50  rain", "speed 2", "look/mirror vertical", "1.5 s"):
         assert part in shown
     assert presets("check", bundle=True)[:2] == (0, "good: hot\n")
 
@@ -99,6 +100,7 @@ def test_new_replaces_only_when_told_to(presets, tmp_path: Path):
         (("new", "x", "--set", "speed=nan"), "finite"),
         (("new", "x", "--set", "speed=9"), "between 0 and 4"),
         (("new", "x", "--set", "spede=1"), "no control is called"),
+        (("new", "x", "--set", "look/mirror=sideways"), "known are off, horizontal"),
         (("new", "x", "--set", "master=0"), "no control of the picture's look"),
         (("new", "x", "--seed", "-1"), "seed"),
         (("new", "x", "--fade", "-1"), "fade_s"),

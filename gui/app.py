@@ -69,6 +69,7 @@ def run(
             control.times.take(frame)
             if on_frame is not None:
                 on_frame(frame)
+            control.follow()
 
         output = OutputWindow(stage, display=display, places=PlaceFile(place), on_frame=take)
         control = ControlWindow(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtCore import QCoreApplication, QEvent, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QColor,
@@ -91,6 +91,21 @@ class _SurfaceEvents:
 
     on_key: Callable[[QKeyEvent], None] | None = None
     on_double_click: Callable[[], None] | None = None
+    _drawing = False
+
+    def _draw(self: Any) -> None:
+        """Draws now: an update by the event queue is 5 ms later, and behind all that other windows want.
+
+        A picture that comes while one is drawn (the swap asks for it) takes the event queue after all.
+        """
+        self.update()
+        if self._drawing or not self.isExposed():
+            return
+        self._drawing = True
+        try:
+            QCoreApplication.sendEvent(self, QEvent(QEvent.Type.UpdateRequest))
+        finally:
+            self._drawing = False
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if self.on_key is not None:
@@ -127,9 +142,9 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         self.renderer = ""
 
     def show_picture(self, picture: Picture) -> None:
-        """Takes the next picture; it is drawn with the next repaint."""
+        """Draws the next picture, and again with every repaint until another one comes."""
         self._picture = picture
-        self.update()
+        self._draw()
 
     @property
     def flashes_limited(self) -> int:
@@ -243,9 +258,9 @@ class RasterSurface(_SurfaceEvents, QRasterWindow):
         self._picture: Picture | None = None
 
     def show_picture(self, picture: Picture) -> None:
-        """Takes the next picture; it is drawn with the next repaint."""
+        """Draws the next picture, and again with every repaint until another one comes."""
         self._picture = picture
-        self.update()
+        self._draw()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

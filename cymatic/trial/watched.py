@@ -85,6 +85,8 @@ class Watch:
         self._points: Points | None = None
         self._told_at = 0.0
         self._window: Any = None
+        self._waiting: list[tuple[Frame, float]] = []
+        self._newest = 0
         self.lines: list[str] = []
         self._begin()
 
@@ -95,9 +97,14 @@ class Watch:
         self._means: list[float] = []
         self._spreads: list[float] = []
 
-    def take(self, frame: Frame, shown: NDArray[np.uint8]) -> None:
-        """A picture that the stage has taken, and what the audience sees of it."""
-        taken_at = time.perf_counter()
+    def note(self, frame: Frame) -> None:
+        """A picture that the stage has taken; it is shown first and looked at with the next `tick`."""
+        self._waiting.append((frame, time.perf_counter()))
+        self._newest = frame.index
+        self._find_window()
+
+    def take(self, frame: Frame, shown: NDArray[np.uint8], taken_at: float) -> None:
+        """Looks at a picture, and at what the audience sees of it."""
         points = points_of(frame.rgba)
         change = 0.0 if self._points is None else float(np.abs(points - self._points).mean())
         last = self._last
@@ -109,10 +116,13 @@ class Watch:
         self._last, self._points = frame, points
         times = (frame.captured_at, frame.started_at, frame.written_at, frame.published_at, taken_at)
         self._frames.append([frame.index, *times, change, frame.onset_at, *frame.stats])
-        self._find_window()
 
     def tick(self, stage: Stage) -> None:
-        """Writes a row when it is time."""
+        """Looks at what has come, and writes a row when it is time."""
+        waiting, self._waiting = self._waiting, []
+        for frame, taken_at in waiting:
+            shown = stage.present() if frame is waiting[-1][0] else None
+            self.take(frame, frame.rgba if shown is None else shown, taken_at)
         now = time.perf_counter()
         if now - self._told_at < ROW_S:
             return
@@ -163,8 +173,8 @@ class Watch:
                     window.frameSwapped.connect(self._swapped)
 
     def _swapped(self) -> None:
-        if self._last is not None:
-            self._swaps.append([time.perf_counter(), self._last.index])
+        if self._newest:
+            self._swaps.append([time.perf_counter(), self._newest])
 
 
 class WatchedStage(Stage):
@@ -177,8 +187,7 @@ class WatchedStage(Stage):
     def newest_frame(self) -> Frame | None:
         frame = super().newest_frame()
         if frame is not None:
-            shown = self.present()
-            self._watch.take(frame, frame.rgba if shown is None else shown)
+            self._watch.note(frame)
         return frame
 
     def tick(self) -> None:

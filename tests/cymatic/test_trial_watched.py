@@ -66,8 +66,8 @@ def watch(*frames: Frame, shown: np.ndarray | None = None) -> dict:
     rows: list[str] = []
     watch = Watch(rows.append)
     for taken in frames:
-        watch.take(taken, taken.rgba if shown is None else shown)
-    watch.tick(stage())
+        watch.note(taken)
+    watch.tick(stage(present=lambda: shown))
     [row] = rows
     return json.loads(row)
 
@@ -100,7 +100,7 @@ def test_what_the_audience_sees_counts_and_not_what_was_painted():
 def test_what_stays_while_nothing_new_comes_is_looked_at():
     rows: list[str] = []
     watch = Watch(rows.append)
-    watch.take(frame(1, night()), night())
+    watch.note(frame(1, night()))
     watch.tick(stage())
     wait_until(lambda: watch.tick(stage(present=lambda: plain(255))) or len(rows) > 1, 5)
     assert [bad["what"] for bad in json.loads(rows[1])["bad"]] == ["white"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,6 +110,40 @@ def test_every_frame_is_reported_once(qapp, stage):
         output.pulse()
     output.stop()
     assert [frame.index for frame in heard] == [1, 2]
+
+
+@pytest.fixture
+def shown(qapp, stage, qtbot):
+    """An output on the display, whose pulse the test gives; what became of it, in order."""
+    told = []
+    output = OutputWindow(stage, on_frame=lambda frame: told.append(f"frame {frame.index} heard of"))
+    output.start(fullscreen=False)
+    qtbot.waitUntil(output.surface.isExposed, timeout=20_000)
+    output._pulse_timer.stop()
+    QApplication.processEvents()
+    output.surface.frameSwapped.connect(lambda: told.append("drawn"))
+    yield output, told
+    output._pulse_timer.start()  # `stop` looks at it
+    output.stop()
+
+
+def test_a_frame_is_drawn_at_once_and_before_anybody_hears_of_it(shown, stage):
+    output, told = shown
+    stage.paint(picture(10))
+    output.pulse()
+    assert told == ["drawn", "frame 1 heard of"]
+    output.pulse()
+    assert told == ["drawn", "frame 1 heard of"], "nothing has changed"
+
+
+def test_a_frame_that_comes_while_one_is_drawn_takes_its_turn(shown, stage, qtbot):
+    output, told = shown
+    stage.paint(picture(0))
+    newest = stage.newest_frame()
+    stage.newest_frame = lambda: replace(newest, index=len(told) + 2, rgba=picture(len(told) + 1))  # always another
+    output.pulse()
+    assert told.count("drawn") == 1, "not one within the other"
+    qtbot.waitUntil(lambda: told.count("drawn") > 3, timeout=20_000)
 
 
 def test_a_hidden_window_does_not_stop_the_stage(output, stage, qtbot):

@@ -202,6 +202,8 @@ def _extras() -> Iterator[Finding]:
 def _sinks() -> Iterator[Finding]:
     """Where the picture can go besides the windows. That a device or a receiver is there shows when a show begins."""
     for sink, library in SINKS.items():
+        if library.platforms and sys.platform not in library.platforms:
+            continue  # what another system has is not missing here
         why = missing(sink)
         if why is None:
             yield Finding(f"--share {sink}", "ok", f"{library.package} {_version(library.package)}")

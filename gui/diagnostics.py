@@ -27,6 +27,17 @@ OURS = ("osc port",)
 ROLES = {"ok": ("●", "good"), "missing": ("○", "accent"), "broken": ("●", "error")}
 KILL_MS = 2000
 LINES = 6  # of what was told to the performer
+LEAST, MOST = 120, 600  # height of the findings
+FACTS = {
+    "engine": "engine",
+    "runtime": "runs in",
+    "stages": "takes",
+    "sound": "hears",
+    "controls": "controls",
+    "memory": "memory",
+    "told": "last lines",
+}
+"""What is told of the show, and what it is called."""
 
 
 class DiagnosticsPage(Page):
@@ -43,27 +54,29 @@ class DiagnosticsPage(Page):
         grid = QGridLayout()
         grid.setHorizontalSpacing(style.px(18))
         grid.setVerticalSpacing(style.px(3))
-        for number, name in enumerate(("engine", "runtime", "stages", "sound", "controls", "memory", "told")):
-            grid.addWidget(text(name, style.BODY, "muted"), number, 0, Qt.AlignmentFlag.AlignTop)
+        for number, (name, words) in enumerate(FACTS.items()):
+            grid.addWidget(text(words, style.BODY, "muted"), number, 0, Qt.AlignmentFlag.AlignTop)
             self.facts[name] = text("", style.BODY, "figure")
             grid.addWidget(self.facts[name], number, 1)
         grid.setColumnStretch(1, 1)
+        self.body.addSpacing(style.px(2))
         self.body.addWidget(heading("This show"))
         self.body.addLayout(grid)
+        self.body.addSpacing(style.px(8))
         self.body.addWidget(heading("This machine"))
         self.waiting = text("", style.BODY, "muted")
         self.body.addWidget(self.waiting)
         self.findings = QGridLayout()
         self.findings.setHorizontalSpacing(style.px(12))
-        self.findings.setVerticalSpacing(style.px(2))
+        self.findings.setVerticalSpacing(style.px(4))
+        self.findings.setContentsMargins(0, 0, style.px(8), 0)
         self.findings.setColumnStretch(2, 1)
-        inside = QWidget()
+        inside, self._scroll = QWidget(), QScrollArea()
         inside.setLayout(self.findings)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(inside)
-        scroll.setMinimumHeight(style.px(330))
-        self.body.addWidget(scroll, 1)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setWidget(inside)
+        self._scroll.setFixedHeight(style.px(LEAST))
+        self.body.addWidget(self._scroll, 1)
         self.sheet.setMinimumWidth(style.px(860))
 
     def open(self) -> None:
@@ -71,6 +84,13 @@ class DiagnosticsPage(Page):
         super().open()
         self.refresh()
         self.examine()
+
+    def cover(self) -> None:
+        """Lies over the whole of its window; the findings take the room that it has."""
+        super().cover()
+        others = self.sheet.sizeHint().height() - self._scroll.minimumHeight()
+        room = self.height() - style.px(2 * 24) - others
+        self._scroll.setFixedHeight(min(max(room, style.px(LEAST)), style.px(MOST)))
 
     def refresh(self) -> None:
         """Shows how the show is doing now."""
@@ -155,12 +175,14 @@ def facts(stage: StageView) -> dict[str, str]:
         runtimes[f"{graph['name']} {graph['precision']}"].append(name)
     counters = stage.desk.counters
     parts = [f"{audio.get('device', 'none yet')}, {audio.get('state', '')}".rstrip(", ")]
+    if channel := round(float(stage.desk.get("sound/channel"))):
+        parts.append(f"channel {channel}")
     parts += [f"{audio[key]} {key}" for key in ("sample_rate", "channels", "gaps") if key in audio]
     return {
         "engine": f"{status.get('state')}, {status.get('frames', 0)} frames, {status.get('late_frames', 0)} late, "
         f"{status.get('errors', 0)} errors" + (f": {status['error']}" if status.get("error") else ""),
         "runtime": "; ".join(f"{what}: {', '.join(names)}" for what, names in runtimes.items()) or "not yet",
-        "stages": f"{', '.join(stages.values())} ms" if stages else "not yet",
+        "stages": f"{', '.join(stages.values())} milliseconds" if stages else "not yet",
         "sound": ", ".join(parts).replace("sample_rate", "Hz"),
         "controls": f"{counters['received']} received, {counters['clamped']} clamped, {counters['refused']} refused; "
         + ", ".join(stage.inputs),

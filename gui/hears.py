@@ -41,6 +41,8 @@ class Hears:
         self.device = elastic(text("", style.LARGE, bold=True))
         self.inputs = Inputs(stage)
         self.meter = LevelMeter()
+        self.meter.setToolTip(f"Level of the input; under {QUIET_DB:.0f} dB it is too quiet to be read, at 0 it clips")
+        self.mel.setToolTip("What was heard in the last 16 seconds: low tones at the foot, what is loud is bright")
         self.advice = elastic(text("", style.BODY, "muted"))
         self.onset, self.beat = Light(), Light(style.COOL)
         lamps = row(

@@ -83,10 +83,12 @@ class HelpPage(Page):
             grid.setRowStretch(grid.rowCount(), 1)
             columns.addLayout(grid)
         self.body.addLayout(columns)
-        hint = (
-            "Tab goes from control to control. On a bar: arrows step, Delete or a double click puts the default back,"
-        )
-        self.body.addWidget(text(f"{hint} Shift drags finely. On a button: Return presses.", style.SMALL, "faint"))
+        self.body.addSpacing(style.px(6))
+        for hint in (
+            "Tab goes from control to control. Return presses a button and opens a list.",
+            "On a bar: arrows step, Shift drags finely, Delete or a double click puts the default back.",
+        ):
+            self.body.addWidget(text(hint, style.SMALL, "faint"))
 
     @staticmethod
     def _section(grid: QGridLayout, title: str, keys: list[tuple[str, str]]) -> None:

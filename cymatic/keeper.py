@@ -1,7 +1,8 @@
 """Keeps an engine playing: its process, what it tells of itself, and what is done when it fails.
 
 A picture that was shown stays until the next one is there. The engine that follows is told all that the last one knew:
-bundle, preset and controls lie in the links, and the microphone that was heard is waited for. After the third failure
+bundle, preset and controls lie in the links, the microphone that was heard is waited for, and it paints as often as the
+last one could, so that a machine on its edge is not late until that is found once more. After the third failure
 within a minute it plays with less at stake: the shipped bundle, and no graphics card's runtime.
 """
 
@@ -128,9 +129,10 @@ class Keeper:
         heard = self.status.get("audio")
         if options.get("source") == "mic" and heard is not None and heard["device"] != "demo":
             options["heard"] = {key: heard[key] for key in ("device", "sample_rate", "channels")}
+        options["held"] = self.status.get("fps")
         then = "starting it again, the last picture stays meanwhile"
         if failure.repeated:
-            options["accelerate"] = False
+            options["accelerate"], options["held"] = False, None
             safe = self._safe_bundle()
             if safe is not None:
                 self.bundle = safe

@@ -33,7 +33,7 @@ class Options:
 
     `heard`: the microphone that an engine before this one heard, `{"device", "sample_rate", "channels"}`; it is waited
     for when it is away. `accelerate`: whether runtimes that need a graphics card may take over. `channel`: the one of
-    the input, from 1, that has to be there; 0 for any.
+    the input, from 1, that has to be there; 0 for any. `held`: the frames a second that an engine before this one held.
     """
 
     bundle: str
@@ -46,6 +46,7 @@ class Options:
     heard: dict[str, Any] | None = None
     accelerate: bool = True
     channel: int = 0
+    held: float | None = None
 
 
 def main() -> int:
@@ -103,7 +104,7 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
             successors = Successors(bundle, playing, options.runtime, options.threads)
             opened.callback(successors.stop)
             successors.start()
-        Player(bundle, sessions, source, links, options.fps, events, successors).run(stop)
+        Player(bundle, sessions, source, links, options.fps, events, successors, options.held).run(stop)
 
 
 def _progress(links: Links, doing: str) -> None:

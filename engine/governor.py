@@ -16,6 +16,8 @@ RATES = (60.0, 30.0, 20.0, 15.0)
 WINDOW_S = 3.0
 FEWEST = 8
 """Frames are judged in windows of so many seconds and at least so many frames."""
+SOONEST_S = 1.0
+"""Windows end so early when more frames were late by then than in a whole one may be."""
 LATE = 0.05
 """Share of a window's frames that may be late: a hiccup is no reason to change what everyone sees."""
 FITS = 0.9
@@ -56,14 +58,16 @@ class Governor:
         self._work_s.append(work_s)
         self._late += late
         seconds = now - self._begun_at
-        if seconds < WINDOW_S or len(self._work_s) < FEWEST:
+        lost = seconds >= SOONEST_S and self._late > LATE * WINDOW_S * self.fps
+        if not (seconds >= WINDOW_S or lost) or len(self._work_s) < FEWEST:
             return None
         work, late_share = np.array(self._work_s), self._late / len(self._work_s)
+        newest = work[-max(self._late, FEWEST) :]  # what it takes now, where it has just begun to take longer
         self._begun_at, self._late = now, 0
         self._work_s.clear()
         if late_share > LATE:
             self._roomy_s = 0.0
-            return self._fall(now, float(np.median(work)))
+            return self._fall(now, float(np.median(newest)))
         return self._rise(now, seconds, float(np.percentile(work, 95)))
 
     def _fall(self, now: float, work_s: float) -> str | None:

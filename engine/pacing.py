@@ -31,7 +31,8 @@ LONGEST_MEASURE_S = 1.0
 
 class Pacer:
     """Beats at `fps`; when that is None, the first frames are made as fast as they come and choose a rate, which the
-    governor changes when it is not held, and when there is room again. A rate that was asked for stays.
+    governor changes when it is not held, and when there is room again. A rate that was asked for stays. `held`: the
+    rate that another engine held here a moment ago: it begins with that one and chooses none.
 
     `begin` before a frame, `end` after it, `wait` for the next one. One thread. `clock` and its seconds are
     `time.perf_counter`; tests pass their own.
@@ -42,8 +43,9 @@ class Pacer:
         fps: float | None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
+        held: float | None = None,
     ) -> None:
-        self.fps = fps
+        self.fps = held if fps is None else fps
         self.late_frames = 0
         """Frames that were finished later than a period after they were due."""
         self._clock = clock
@@ -52,7 +54,12 @@ class Pacer:
         self._started = 0.0
         self._due: float | None = None
         self._early = False
-        self._governor = None if fps is None else Governor((fps,))
+        self._governor: Governor | None = None
+        if fps is not None:
+            self._governor = Governor((fps,))
+        elif held is not None:
+            note = f"{held:g} of {FULL_FPS:g} frames/s, as before" if held < FULL_FPS else None
+            self._governor = Governor(fps=held, note=note)
 
     @property
     def note(self) -> str | None:

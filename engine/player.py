@@ -47,6 +47,7 @@ class Player:
     `source` has been started. `sessions`: the opened graphs `encoder`, `recurrent`, `generator`, `mapping`. `fps` None:
     60 frames a second, or what this machine holds of them. `events` are lines to begin with, such as a microphone that
     was not found. `successors` have been started: sessions that take over between two frames once they are warm.
+    `held`: as for `Pacer`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Player:
         fps: float | None = None,
         events: tuple[str, ...] = (),
         successors: Successors | None = None,
+        held: float | None = None,
     ) -> None:
         self._successors = successors
         self._source = source
@@ -66,7 +68,7 @@ class Player:
         image = bundle.manifest.image
         self._fit = Fit((image.height, image.width), (links.slot.height, links.slot.width))
         self._scene_names = list(bundle.manifest.scenes)
-        self._pacer = Pacer(fps)
+        self._pacer = Pacer(fps, held=held)
         self._captured_at = time.perf_counter()
         self._heard: list[Block] = []  # and not handed on yet
         self._controls_index = self._preset_index = 0

@@ -32,6 +32,7 @@ MOST_CHANNELS = 8  # more may be a virtual device that names its limit, not its 
 STALL_S = 0.5  # no callback for so long, or for ten blocks: STALLED
 REOPEN_S = 3.0  # a stall of this length is a dead stream; bursty virtual sources pause for 2 s
 SILENT_S = 3.0  # exact zeros for so long: SILENT (a denied permission, a muted source)
+SERVED = 6  # every so many attempts there is a new list of devices for what a sound server gave
 BACK_OFF_S = (0.5, 1.5)  # first and longest pause between two attempts to open
 OPEN_DEADLINE_S = 6.0  # for finding the device, and for opening it the first time
 CLOSE_DEADLINE_S = 0.7  # closing a stream; then it is left behind
@@ -120,6 +121,7 @@ class Microphone:
         self.channels = there if there <= MOST_CHANNELS else min(max(2, channel), there)
         self._trouble = SourceState.LOST  # what it was that ended the last stream
         self._fault = "it was not there when this began"
+        self._listed = True  # when it was last looked for, it was in PortAudio's list
         self._fed_by: str | None = None  # the sound server's name for the microphone, as far as that is known
         self._instead: str | None = None  # the same of what it gives in its place
         self.latency_s: float | None = None  # the driver's own claim, known once open
@@ -249,8 +251,10 @@ class Microphone:
         while not stopping.is_set():
             try:
                 # A new list of devices costs 30 ms and leaves 13 KiB behind in PortAudio: every other time will do.
+                # What a sound server gives keeps its place in the list while it is away, unless it is listed anew then.
                 tries += 1
-                stream, capture = self._open(again=answered.is_set(), listed=tries % 2 == 1)
+                every = SERVED if self._fed_by is not None and self._listed else 2
+                stream, capture = self._open(again=answered.is_set(), listed=tries % every != 0)
             except AudioError as error:
                 if self._fault != str(error):
                     log.warning("microphone: %s", error)
@@ -314,7 +318,9 @@ class Microphone:
         sd = portaudio()
         if again and not listed:
             _initialise_again(sd)
+        self._listed = False
         device: InputDevice = find_again(self.name) if again else find_input(self._wanted)
+        self._listed = True
         capture = Capture(self.sample_rate, self.channels, self._clock)
         with _streams:
             _open_streams += 1

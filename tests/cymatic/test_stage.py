@@ -88,9 +88,11 @@ def test_a_killed_engine_leaves_the_last_picture_and_a_new_one_goes_on(open_stag
     recorder = Recorder(stage)
     go_on_until(stage, lambda: stage.status["state"] == "playing", "the show")
     recorder.take(go_on_until(stage, stage.newest_frame, "a picture"))
+    go_on_until(stage, lambda: stage.status["fps"], "the rate")
     first = stage.engine_pid
     psutil.Process(first).kill()
     go_on_until(stage, lambda: stage.status["state"] == "error", "the failure")
+    rate = stage.status["fps"]
     while (frame := stage.newest_frame()) is not None:
         recorder.take(frame)
     held = stage.present()
@@ -106,6 +108,7 @@ def test_a_killed_engine_leaves_the_last_picture_and_a_new_one_goes_on(open_stag
     assert stage.engine_pid != first
     recorder.take(newer)
     go_on_until(stage, lambda: stage.status["state"] == "playing", "the new engine's status")
+    assert stage._keeper._supervisor.options["held"] == rate, "it begins where the one before was"
     report = recorder.report()
     assert report["frames"] == newer.index - recorder.first.index + 1
     assert any("signal 9" in event["event"] for event in report["events"])

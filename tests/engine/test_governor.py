@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.governor import FEWEST, PATIENCE_S, RATES, ROOM, WINDOW_S, Governor
+from engine.governor import FEWEST, LATE, PATIENCE_S, RATES, ROOM, SOONEST_S, WINDOW_S, Governor
 from engine.pacing import Pacer
 
 
@@ -64,6 +64,20 @@ def test_a_slower_machine_steps_down_says_so_and_is_even_again():
 def test_it_steps_to_the_rate_that_fits_at_once():
     machine = Machine(lambda now, fps: 0.010 if now < 10.0 else 0.040).play(30.0)
     assert machine.rates() == [60.0, 20.0]
+
+
+def test_it_does_not_wait_for_the_end_of_a_window_that_is_lost():
+    machine = Machine(lambda now, fps: 0.010 if now < 10.0 else 0.020).play(20.0)
+    assert machine.rates() == [60.0, 30.0]
+    assert machine.pacer.late_frames < 1.5 * SOONEST_S * 60.0
+
+
+def test_a_bad_moment_that_a_window_may_have_changes_nothing():
+    few = int(LATE * WINDOW_S * 60.0) - 1
+    slow = iter([0.030] * few)
+    machine = Machine(lambda now, fps: 0.010 if now < 10.2 else next(slow, 0.010)).play(30.0)
+    assert machine.rates() == [60.0]
+    assert machine.pacer.late_frames == few
 
 
 def test_when_there_is_room_again_it_steps_back_up():

@@ -144,6 +144,18 @@ def test_a_machine_that_has_no_time_to_wait_begins_nothing_early():
     assert pacer.late_frames == 5
 
 
+def test_a_rate_that_was_held_before_is_where_it_begins():
+    clock = Clock()
+    pacer = Pacer(None, clock, clock.sleep, held=20.0)
+    assert pacer.note == "20 of 60 frames/s, as before"
+    begun = play(pacer, clock, [0.040] * 5)
+    assert [later - sooner for sooner, later in pairwise(begun)][-2:] == pytest.approx([0.050] * 2)
+    for _ in range(round(60 / 0.05)):
+        play(pacer, clock, [0.010])
+    assert pacer.fps == FULL_FPS, "and not where it stays"
+    assert Pacer(50.0, clock, clock.sleep, held=20.0).fps == 50.0, "a rate that was asked for is kept"
+
+
 def test_the_choice_turns_at_the_budget():
     limit = BUDGET / FULL_FPS
     assert choose_fps(limit) == FULL_FPS

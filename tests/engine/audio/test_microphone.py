@@ -292,6 +292,33 @@ def test_a_device_that_goes_away_comes_back_by_itself(driver: Driver, playing: M
     assert playing.error is None
 
 
+@pytest.mark.parametrize(
+    ("fed_by", "listed", "every"), [(None, True, 2), ("usb.field", True, microphone.SERVED), ("usb.field", False, 2)]
+)
+def test_what_a_sound_server_gives_is_seldom_looked_for_in_a_new_list(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, fed_by: str | None, listed: bool, every: int
+) -> None:
+    """PortAudio keeps a little memory with every list."""
+    driver.fed_by = fed_by
+    source = Microphone("recorder")
+    source.start()
+    driver.streams[0].feed()
+    looked = 0
+
+    def look(name: str) -> InputDevice:
+        nonlocal looked
+        looked += 1
+        return find_again(name, driver.devices)
+
+    monkeypatch.setattr(microphone, "find_again", look)
+    driver.refuses = True
+    driver.devices = driver.devices if listed else []
+    driver.streams[0].end()
+    until(lambda: looked >= 15)
+    source.stop()
+    assert driver.initialised - 1 == looked // every
+
+
 def test_a_stream_that_stalls_reads_as_silence_and_is_opened_again(
     driver: Driver, playing: Microphone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,21 +91,23 @@ class _SurfaceEvents:
 
     on_key: Callable[[QKeyEvent], None] | None = None
     on_double_click: Callable[[], None] | None = None
-    _drawing = False
+    _drawing = _drawn = False
 
     def _draw(self: Any) -> None:
         """Draws now: an update by the event queue is 5 ms later, and behind all that other windows want.
 
-        A picture that comes while one is drawn (the swap asks for it) takes the event queue after all.
+        A picture that comes while one is drawn (the swap asks for it) takes the event queue after all, and so does one
+        that the window does not draw yet.
         """
+        if not self._drawing and self.isExposed():
+            self._drawing, self._drawn = True, False
+            try:
+                QCoreApplication.sendEvent(self, QEvent(QEvent.Type.UpdateRequest))
+            finally:
+                self._drawing = False
+            if self._drawn:
+                return
         self.update()
-        if self._drawing or not self.isExposed():
-            return
-        self._drawing = True
-        try:
-            QCoreApplication.sendEvent(self, QEvent(QEvent.Type.UpdateRequest))
-        finally:
-            self._drawing = False
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if self.on_key is not None:
@@ -169,6 +171,7 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         self._look = LookPass(self._gl, self._quad, bicubic=bicubic, driver=self.renderer)
 
     def paintGL(self) -> None:
+        self._drawn = True
         gl, picture = self._gl, self._picture
         ratio = self.devicePixelRatio()
         across, down = round(self.width() * ratio), round(self.height() * ratio)
@@ -263,6 +266,7 @@ class RasterSurface(_SurfaceEvents, QRasterWindow):
         self._draw()
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        self._drawn = True
         painter = QPainter(self)
         ratio = self.devicePixelRatio()
         painter.scale(1.0 / ratio, 1.0 / ratio)  # from here on, pixels of the display

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -95,6 +96,8 @@ def _render(args: argparse.Namespace, path: Path) -> tuple[int, float]:
     from cymatic.movie import Movie
     from engine.audio.sources import SoundFile
     from engine.bundle import find_bundle, load_bundle
+    from engine.finish import Finish, Shown
+    from engine.look import Look
     from engine.offline import frame_count, open_sessions, paint
 
     tqdm.monitor_interval = 0  # a thread to wake up slow bars
@@ -118,8 +121,14 @@ def _render(args: argparse.Namespace, path: Path) -> tuple[int, float]:
                 behind.do(movie.sound, block if sound.channels <= 2 else mono[:, np.newaxis])
                 yield mono
 
+        finish, look, times = Finish(), Look.held_by(controls), itertools.count()
+
+        def finished(image: NDArray[np.uint8]) -> None:
+            """On the thread behind: the picture as the audience of a show would see it."""
+            movie.picture(finish.show(Shown(image, next(times) / args.fps, look=look)))
+
         for painted in paint(heard(), rate, bundle, sessions, preset, controls=controls, fps=args.fps, seed=args.seed):
-            behind.do(movie.picture, painted.image.copy())
+            behind.do(finished, painted.image.copy())
             frames += 1
             bar.update()
         if not frames:
@@ -157,7 +166,7 @@ def _stand_back() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
-def _preset(name: str | None, bundle: Bundle) -> tuple[Mapping[str, Any], Mapping[str, float]]:
+def _preset(name: str | None, bundle: Bundle) -> tuple[Mapping[str, Any], Mapping[str, float | str]]:
     """What the painter is told of a preset, and the controls that it sets. None: the one that a show begins with."""
     from cymatic.stage import DEFAULT_PRESET
     from cymatic.words import TEXT_RUNTIME

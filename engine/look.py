@@ -9,9 +9,10 @@ changes no bit.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,11 @@ class Look:
         """As the desk has it now."""
         hue, saturation, contrast, trails, vignette = (float(desk.get(f"look/{name}")) for name in _FADERS)
         return cls(hue, saturation, contrast, str(desk.get("look/mirror")), trails, vignette)
+
+    @classmethod
+    def held_by(cls, controls: Mapping[str, Any]) -> Look:
+        """As a preset's controls have it; what they do not name is neutral."""
+        return cls(**{name.removeprefix("look/"): at for name, at in controls.items() if name.startswith("look/")})
 
     @property
     def neutral(self) -> bool:

@@ -112,6 +112,17 @@ def test_two_renders_are_the_same_file_and_another_seed_is_another(render, click
     assert first != other
 
 
+def test_a_film_has_the_look_of_its_preset(render, clicks, tmp_path):
+    store = PresetStore.standard()
+    for name, look in (("plain", {}), ("looked", {"look/saturation": 0.0, "look/mirror": "horizontal"})):
+        store.save(Preset(name=name, base=Seed(seed=3), controls=look))
+        assert render(clicks, tmp_path / f"{name}.mp4", "--preset", name, "--seconds", 0.5)[0] == 0
+    plain, looked = pictures(tmp_path / "plain.mp4"), pictures(tmp_path / "looked.mp4")
+    assert np.ptp(plain, axis=3).mean() > 3
+    assert np.ptp(looked, axis=3).mean() < 2, "grey"
+    assert np.abs(looked - looked[:, :, ::-1]).mean() < 2, "mirrored"
+
+
 @pytest.mark.parametrize(
     ("channels", "rate", "layout", "their_rate"),
     [(1, 8_000, "mono", 8_000), (6, 48_000, "mono", 48_000), (2, 11_127, "stereo", 48_000)],

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QMenu
 
 import engine
 from engine.audio.microphone import MOST_CHANNELS
+from engine.control.registry import CONTROLS
 from gui import style
 from gui.widgets import Button, List
 
@@ -88,7 +89,7 @@ class Inputs(Button):
         for name, channels in dict.fromkeys(found):
             words = f"{name}   {channels} ch"
             if channels > MOST_CHANNELS:
-                self._add_channels(menu.addMenu(words), name, channels)
+                self._add_channels(menu.addMenu(words), name, channels, name == heard)
                 continue
             action = menu.addAction(words)
             action.setCheckable(True)
@@ -101,10 +102,13 @@ class Inputs(Button):
         demo.triggered.connect(lambda: self._stage.listen(DEMO))
         return menu
 
-    def _add_channels(self, menu: QMenu, name: str, channels: int) -> None:
+    def _add_channels(self, menu: QMenu, name: str, channels: int, heard: bool) -> None:
         """What can be heard of a device with so many channels that they are not all opened."""
-        for channel in range(channels + 1):
+        chosen = round(float(self._stage.desk.get(CHANNEL))) if heard else None
+        for channel in range(min(channels, round(CONTROLS[CHANNEL].maximum)) + 1):
             action = menu.addAction(f"Channel {channel}" if channel else "The first two, mixed")
+            action.setCheckable(True)
+            action.setChecked(channel == chosen)
             action.triggered.connect(lambda _, channel=channel: self._stage.listen(name, channel))
 
 

@@ -162,11 +162,16 @@ def test_a_channel_is_chosen_from_the_list_and_by_others(window, stage, qtbot):
 
 
 def test_of_a_device_with_many_channels_one_is_chosen_with_it(window, stage):
-    menu = window.hears.inputs.menu_of([("Stage box", 18)])
-    [named] = [action for action in menu.actions() if action.menu()]
+    status = stage.invent_status(0.0)
+    stage.status = {**status, "audio": {**status["audio"], "device": "Stage box"}}
+    stage.desk.set("sound/channel", 12, "test")
+    menu = window.hears.inputs.menu_of([("Stage box", 18), ("Virtual", 100)])
+    named, virtual = [action for action in menu.actions() if action.menu()]
     assert named.text() == "Stage box   18 ch"
+    assert len(virtual.menu().actions()) == 65, "no more than the control knows"
     actions = named.menu().actions()
     assert len(actions) == 19
+    assert [action.text() for action in actions if action.isChecked()] == ["Channel 12"]
     actions[0].trigger()
     actions[12].trigger()
     assert stage.fired == [("listen", "Stage box"), ("listen", "Stage box", 12)]

@@ -80,7 +80,7 @@ def test_one_node_and_one_attribute(query: OscQuery, desk: Desk):
     assert get(query, "/cymatic/master?VALUE") == (200, {"VALUE": [0.25]})
     assert get(query, "/cymatic/master/")[1]["FULL_PATH"] == "/cymatic/master"
     assert get(query, "/cymatic/sound/gain?UNIT") == (200, {"UNIT": ["gain.db"]})
-    assert set(get(query, "/cymatic/sound")[1]["CONTENTS"]) == {"weight", "gain", "gate"}
+    assert set(get(query, "/cymatic/sound")[1]["CONTENTS"]) == {"weight", "gain", "gate", "channel"}
     assert "weight" in get(query, "/cymatic/text")[1]["CONTENTS"], "a control may have others under it"
 
 

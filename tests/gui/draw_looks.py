@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PySide6.QtCore import QEventLoop, Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QImage, QSurfaceFormat
+from PySide6.QtTest import QSignalSpy
 
 import gui.look
 import gui.surface
@@ -51,7 +52,7 @@ def main() -> int:
             QSurfaceFormat.RenderableType.OpenGLES if dialect == "es" else QSurfaceFormat.RenderableType.OpenGL
         )
     QSurfaceFormat.setDefaultFormat(wanted)
-    app = QGuiApplication([])
+    _app = QGuiApplication([])
     surface = GlSurface()
     surface.setFlag(Qt.WindowType.FramelessWindowHint)
     shots, limiting = [], []
@@ -63,12 +64,9 @@ def main() -> int:
             assert surface.context().isOpenGLES() == (dialect == "es")
         clock.now = case.pop("at")
         look = Look(**case.pop("look", {}))
-        loop = QEventLoop()
-        surface.frameSwapped.connect(loop.quit)
-        QTimer.singleShot(20_000, app.quit)
+        swaps = QSignalSpy(surface.frameSwapped)  # at once, or by the event queue
         surface.show_picture(Picture(pictures[case.pop("picture")], look=look, **case))
-        loop.exec()
-        surface.frameSwapped.disconnect(loop.quit)
+        assert swaps.count() or swaps.wait(20_000), "the picture was not drawn"
         assert surface._look is not None
         shots.append(grab(surface))
         limiting.append(surface._look.limiting)

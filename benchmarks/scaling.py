@@ -25,11 +25,11 @@ from engine.runtime.machine import describe_machine
 from engine.runtime.session import can_run, default_threads
 from export.bundle import export_graph
 from export.flops import gflop
-from export.graphs import GeneratorGraph
+from export.graphs import GeneratorGraph, drawn_inputs
 from training.networks.stylegan2 import Generator, GeneratorConfig
 from training.scales import SCALES
 
-CHANNELS = (64, 64, 64, 48, 32, 24, 16, 16)  # from 4×4 upwards; the picture is twice the last grid
+CHANNELS = (64, 64, 64, 48, 32, 24, 16, 16)  # from 4×4 upwards; the picture is eight times as large as the last
 SIDES = (128, 256, 512, 1024)
 WIDTHS = (0.5, 1.0, 2.0)
 WIDTHS_SIDE = 256
@@ -53,11 +53,11 @@ def main() -> int:
 
 def config(side: int, width: float) -> GeneratorConfig:
     """A generator of that side, its channels multiplied and rounded to full vectors of eight."""
-    grids = (side // 8).bit_length()
+    grids = (side // 32).bit_length()  # the last block's is an eighth of the side
     channels = tuple(max(8, round(width * count / 8) * 8) for count in CHANNELS[:grids])
     base = SCALES["landscape"].generator
     assert isinstance(base, GeneratorConfig)
-    return dataclasses.replace(base, start=(4, 4), channels=channels, head=channels[-1])
+    return dataclasses.replace(base, start=(4, 4), channels=channels, fine=channels[-1], head=3 * channels[-1])
 
 
 def measure(side: int, width: float, threads: int, seconds: float) -> dict[str, Any]:
@@ -67,16 +67,7 @@ def measure(side: int, width: float, threads: int, seconds: float) -> dict[str, 
     torch.manual_seed(0)
     network = Generator(chosen).eval().requires_grad_(False)
 
-    def tiles(count: int, size: int) -> torch.Tensor:
-        return torch.zeros(1, count, size + 1, size + 1, dtype=torch.uint8)
-
-    inputs = {
-        "w_plus": torch.randn(1, chosen.layers, chosen.dim),
-        "fields": tiles(chosen.fields, side // 2),
-        "fraction": torch.zeros(1, chosen.fields, 2),
-        "detail": tiles(len(chosen.detail), side),
-        "detail_fraction": torch.zeros(1, len(chosen.detail), 2),
-    }
+    inputs = drawn_inputs(network, torch.Generator().manual_seed(0))
     row: dict[str, Any] = {"side": side, "width": width, "channels": chosen.channels, "ms": {}}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generator.onnx"

@@ -18,24 +18,30 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from engine.audio.mel import MelConfig
+from engine.contract import (
+    GROUPS,
+    Dimensions,
+    Size,
+    StrictModel,
+    TensorSpec,
+    compare_tensors,
+    graph_contract,
+)
 from engine.errors import BundleError
 from engine.files import replace_file
 
 SCHEMA_VERSION: Literal[1] = 1
 MANIFEST = "bundle.json"
 SHIPPED = Path(__file__).parent / "bundles"
-GRAPHS = ("encoder", "recurrent", "generator", "text", "mapping")
-GROUPS = ("coarse", "mid", "fine")
 SCENE_COUNT = 9
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -50,26 +56,11 @@ def _plain_file_name(name: str) -> str:
 
 FileName = Annotated[str, AfterValidator(_plain_file_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Size = Annotated[int, Field(ge=1, le=65536)]
 LayerRange = tuple[int, int]
 """First layer and the one after the last."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TensorSpec(_Model):
-    """Shape and element type of one input or output of a graph."""
-
-    shape: tuple[Size, ...]
-    dtype: Literal["float32", "uint8", "int64"] = "float32"
-
-    def __str__(self) -> str:
-        return f"{self.dtype}{list(self.shape)}"
-
-
-class FileSpec(_Model):
+class FileSpec(StrictModel):
     """One file of the bundle."""
 
     file: FileName
@@ -87,14 +78,25 @@ class GraphSpec(FileSpec):
     int8: FileSpec | None = None
 
 
-class ImageSpec(_Model):
-    """Size of the picture in pixels."""
+class ImageSpec(StrictModel):
+    """Size of the picture in pixels.
+
+    The generator paints it in cells of `cell` × `cell` pixels, whose pixels lie side by side in memory: the fine end of
+    a network then never touches single pixels, and putting them in their places is part of a copy (`engine.cells`).
+    """
 
     height: Size
     width: Size
+    cell: Annotated[int, Field(ge=1, le=16)] = 1
+
+    @model_validator(mode="after")
+    def _cells_fill_it(self) -> ImageSpec:
+        if self.height % self.cell or self.width % self.cell:
+            raise ValueError(f"{self.height}x{self.width} is not made of whole cells of {self.cell}x{self.cell}")
+        return self
 
 
-class Groups(_Model):
+class Groups(StrictModel):
     """Which layers of `W+` are coarse, mid and fine: adjacent half-open ranges that cover all layers."""
 
     coarse: LayerRange
@@ -106,7 +108,7 @@ class Groups(_Model):
         return {name: slice(*getattr(self, name)) for name in GROUPS}
 
 
-class LatentSpec(_Model):
+class LatentSpec(StrictModel):
     """Layout of `W+` and the rate at which the recurrent step runs."""
 
     layers: Size
@@ -124,10 +126,10 @@ class LatentSpec(_Model):
         return self
 
 
-class FieldSpec(_Model):
+class FieldSpec(StrictModel):
     """One flowing texture: `velocity` (down, right) in tiles/s, `drive` = how much more at full level.
 
-    Every field comes at half the picture's size; one with `detail` also comes at full size, for the last layers.
+    Every field comes with one place for each of the picture's cells; one with `detail` also with all its pixels.
     """
 
     name: str
@@ -141,7 +143,7 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-class TextSpec(_Model):
+class TextSpec(StrictModel):
     """The vocabulary of the text graph; token 0 is padding, 1 an unknown word, i + 2 is `words[i]`."""
 
     words: tuple[str, ...]
@@ -162,63 +164,7 @@ class TextSpec(_Model):
         return tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Dimensions:
-    """The numbers that all shapes of a bundle follow from."""
-
-    layers: int
-    dim: int
-    embedding_dim: int
-    z_dim: int
-    hidden: int
-    fields: int
-    detail: int
-    height: int
-    width: int
-    bands: int
-    columns: int
-    text_length: int
-
-
-GraphTensors = tuple[dict[str, TensorSpec], dict[str, TensorSpec]]
-"""Inputs and outputs of one graph."""
-
-
-def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
-    """Names, shapes and types of all inputs and outputs of the graphs, in the order of `GRAPHS`.
-
-    Without fields the generator takes none; without words there is no text graph.
-    """
-
-    def f32(*shape: int) -> TensorSpec:
-        return TensorSpec(shape=shape)
-
-    def u8(*shape: int) -> TensorSpec:
-        return TensorSpec(shape=shape, dtype="uint8")
-
-    w, unit, hidden = f32(1, d.layers, d.dim), f32(1, d.embedding_dim), f32(1, d.hidden)
-    generator, text = {"w_plus": w}, {}
-    if d.fields:
-        generator["fields"] = u8(1, d.fields, d.height // 2 + 1, d.width // 2 + 1)
-        generator["fraction"] = f32(1, d.fields, 2)
-        generator["detail"] = u8(1, d.detail, d.height + 1, d.width + 1)
-        generator["detail_fraction"] = f32(1, d.detail, 2)
-    if d.text_length:
-        tokens = TensorSpec(shape=(1, d.text_length), dtype="int64")
-        text["text"] = ({"tokens": tokens}, {"delta": w, "embedding": unit})
-    return {
-        "encoder": ({"mel": f32(1, 1, d.bands, d.columns)}, {"delta": w, "embedding": unit}),
-        "recurrent": (
-            {"w": w, "base": w, "delta": w, "noise": w} | {f"h_{group}": hidden for group in GROUPS},
-            {"w_next": w} | {f"h_{group}_next": hidden for group in GROUPS},
-        ),
-        "generator": (generator, {"rgba": u8(d.height, d.width, 4)}),
-        **text,
-        "mapping": ({"z": f32(1, d.z_dim)}, {"w": w}),
-    }
-
-
-class BundleManifest(_Model):
+class BundleManifest(StrictModel):
     """The content of `bundle.json`. Building one checks that all graphs follow the contract."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -250,6 +196,7 @@ class BundleManifest(_Model):
             detail=sum(field.detail for field in self.fields),
             height=self.image.height,
             width=self.image.width,
+            cell=self.image.cell,
             bands=self.mel.bands,
             columns=self.mel.columns,
             text_length=self.text.length if self.text else 0,
@@ -279,25 +226,13 @@ class BundleManifest(_Model):
         return self
 
 
-def compare_tensors(where: str, expected: Mapping[str, TensorSpec], found: Mapping[str, TensorSpec]) -> None:
-    """Raise ValueError with one line that names the first tensor which is missing, extra or of another shape."""
-    for name, spec in expected.items():
-        if name not in found:
-            raise ValueError(f"{where} {name} is missing")
-        if found[name] != spec:
-            raise ValueError(f"{where} {name} is {found[name]}, expected {spec}")
-    for name in found:
-        if name not in expected:
-            raise ValueError(f"{where} {name} is not part of the contract")
-
-
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle whose files were found, hashed and measured.
 
     `tensors`: `w_avg`, `stroke` and, if it swings with the beat, `sway` float32 `[L, D]`; if it has fields `fields`
-    uint8 `[F, H/2, W/2]` and `detail` uint8 `[Fd, H, W]`; if it knows scenes `scene_embeddings` float32 `[9, E]`, unit
-    length.
+    uint8 `[F, H/cell, W/cell]` and `detail` uint8 `[Fd, H, W]`; if it knows scenes `scene_embeddings` float32 `[9, E]`,
+    unit length.
     """
 
     folder: Path
@@ -408,7 +343,7 @@ def _read_tensors(folder: Path, manifest: BundleManifest) -> dict[str, NDArray[A
     if "sway" in stored:
         expected["sway"] = TensorSpec(shape=(d.layers, d.dim))
     if d.fields:
-        expected["fields"] = TensorSpec(shape=(d.fields, d.height // 2, d.width // 2), dtype="uint8")
+        expected["fields"] = TensorSpec(shape=(d.fields, d.height // d.cell, d.width // d.cell), dtype="uint8")
         expected["detail"] = TensorSpec(shape=(d.detail, d.height, d.width), dtype="uint8")
     if manifest.scenes:
         expected["scene_embeddings"] = TensorSpec(shape=(SCENE_COUNT, d.embedding_dim))

@@ -22,11 +22,12 @@ from engine.audio.features import FastFeatures
 from engine.audio.mel import MelAnalyser
 from engine.audio.tempo import Beat
 from engine.bundle import Bundle
+from engine.cells import Cells
 from engine.control.registry import REGISTRY
 from engine.crossfade import Crossfade
+from engine.fields import FieldFlow
 from engine.flash import FlashLimiter
 from engine.latents.blend import SlowLevel, blend
-from engine.latents.fields import FieldFlow
 from engine.latents.loop import LatentLoop
 from engine.reactivity import Map, Reactivity, measure
 from engine.runtime.session import Precision, Runtime, Session, Tensors
@@ -65,19 +66,12 @@ class Painter:
         self._mel = MelAnalyser(sample_rate, manifest.mel)
         self.features = FastFeatures(sample_rate)
         self.latents = LatentLoop(bundle, self._sessions["encoder"], self._sessions["recurrent"], seed)
-        fields = manifest.fields
-        self._flows: dict[tuple[str, str], FieldFlow] = {}  # by the generator's inputs that they fill
-        if fields:
-            fine = [index for index, field in enumerate(fields) if field.detail]
-            velocities = np.array([field.velocity for field in fields])
-            drives = np.array([field.drive for field in fields])
-            flow = FieldFlow(bundle.tensors["fields"], velocities, drives)
-            # The fine fields once more at full size; equal places and equal steps keep both together.
-            detail = FieldFlow(bundle.tensors["detail"], velocities[fine], drives[fine])
-            places = np.random.default_rng(seed).random((len(fields), 2))
-            flow.seek(places)
-            detail.seek(places[fine])
-            self._flows = {("fields", "fraction"): flow, ("detail", "detail_fraction"): detail}
+        self._flow: FieldFlow | None = None
+        if manifest.fields:
+            self._flow = FieldFlow.of(bundle)
+            self._flow.seek(np.random.default_rng(seed).random((len(manifest.fields), 2)))
+        image = manifest.image
+        self._cells = Cells(image.height, image.width, image.cell)
         self._w_avg, self._stroke = bundle.tensors["w_avg"], bundle.tensors["stroke"]
         self._groups = manifest.latents.groups.slices()
         self._slow_level = SlowLevel()
@@ -206,8 +200,8 @@ class Painter:
             base, w_t, self._offset, self._w_avg, self._groups, controls, level, onset, slow, self._stroke
         )
         self._shown_onsets = features.onsets
-        for flow in self._flows.values():
-            flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
+        if self._flow is not None:
+            self._flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
         self._took("blend", 1000.0 * (time.perf_counter() - begun_at))
         return self._w_plus
 
@@ -215,11 +209,11 @@ class Painter:
         """Paint what `move` came to: uint8 RGBA `[H, W, 4]`, good until the next picture."""
         begun_at = time.perf_counter()
         feeds: dict[str, NDArray[Any]] = {"w_plus": self._w_plus}
-        for inputs, flow in self._flows.items():
-            feeds |= zip(inputs, flow.sample(), strict=True)
+        if self._flow is not None:
+            feeds |= self._flow.sample()
         self._took("blend", self._frame_ms["blend"] + 1000.0 * (time.perf_counter() - begun_at))
         generator = self._sessions["generator"]
-        rgba: NDArray[np.uint8] = generator.run(feeds)["rgba"]
+        rgba = self._cells.picture(generator.run(feeds)["rgba"])
         self._took("generator", generator.ms)
         self._picture_ms, self._frame_ms = self._frame_ms, {}
         if self.controls["flash/limit"] and self._moved_at is not None:

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from engine.audio.mel import MelConfig
 from engine.bundle import (
     BundleManifest,
-    Dimensions,
     FieldSpec,
     Groups,
     ImageSpec,
@@ -34,9 +33,10 @@ from engine.bundle import (
     load_bundle,
     write_manifest,
 )
+from engine.contract import Dimensions
 from engine.errors import BundleError
 from engine.runtime import open_session
-from export.graphs import Z_DIM, EncoderGraph, GeneratorGraph, MappingGraph, RecurrentGraph, TextGraph
+from export.graphs import Z_DIM, EncoderGraph, GeneratorGraph, MappingGraph, RecurrentGraph, TextGraph, drawn_inputs
 from export.quantise import add_int8
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
@@ -103,11 +103,7 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
 
     latent = (1, layers, dim)
     hidden = trained.step.hidden
-    w_plus = trained.generator.broadcast(trained.generator.mapping(factors.draw(1, draws)))
-    coarse_bytes, detail_bytes = (
-        torch.randint(0, 256, (1, count, h + 1, w + 1), generator=draws).to(torch.uint8)
-        for count, h, w in ((config.fields, height // 2, width // 2), (len(config.detail), height, width))
-    )
+    inputs = drawn_inputs(trained.generator, draws)
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
         "encoder": (
             EncoderGraph(trained.inverters.sound, trained.joint.sound),
@@ -121,11 +117,7 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
             ["w_next", "h_coarse_next", "h_mid_next", "h_fine_next"],
         ),
         "generator": (
-            GeneratorGraph(trained.generator),
-            {"w_plus": w_plus.contiguous(), "fields": coarse_bytes,
-             "fraction": torch.rand(1, config.fields, 2, generator=draws), "detail": detail_bytes,
-             "detail_fraction": torch.rand(1, len(config.detail), 2, generator=draws)},
-            ["rgba"],
+            GeneratorGraph(trained.generator), inputs, ["rgba"],
         ),
         "text": (
             TextGraph(trained.inverters.text, trained.joint.text),
@@ -144,14 +136,15 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
     tensors = {
         "w_avg": trained.generator.broadcast(trained.generator.w_avg[None])[0].numpy().copy(),
         "stroke": stroke(trained.generator).numpy(),
-        "fields": (tiles.at(height // 2) * 255).round().byte().numpy(),
+        "fields": (tiles.at(height // config.cell) * 255).round().byte().numpy(),
         "detail": (tiles.full[list(config.detail)] * 255).round().byte().numpy(),
         "scene_embeddings": trained.joint.scenes().numpy(),
     }
     weights = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
     (folder / "weights.safetensors").write_bytes(weights)
     dimensions = {
-        "name": name, "licence": "Apache-2.0", "image": ImageSpec(height=height, width=width), "mel": mel,
+        "name": name, "licence": "Apache-2.0",
+        "image": ImageSpec(height=height, width=width, cell=config.cell), "mel": mel,
         "latents": LatentSpec(layers=layers, dim=dim, groups=Groups(**config.groups)),
         "embedding_dim": trained.joint.scenes().shape[1], "z_dim": Z_DIM, "hidden": hidden,
         "fields": tuple(FieldSpec(**asdict(field)) for field in fields.FIELDS),
@@ -187,7 +180,7 @@ def manifest_of(folder: Path, parts: dict[str, Any], graphs: list[str]) -> Bundl
     d = Dimensions(
         layers=latents.layers, dim=latents.dim, embedding_dim=parts["embedding_dim"], z_dim=parts["z_dim"],
         hidden=parts["hidden"], fields=len(fields or ()),
-        detail=sum(field.detail for field in fields or ()), height=image.height, width=image.width,
+        detail=sum(field.detail for field in fields or ()), height=image.height, width=image.width, cell=image.cell,
         bands=mel.bands, columns=mel.columns, text_length=text.length if text else 0,
     )  # fmt: skip
     described = {graph: describe_graph(folder / f"{graph}.onnx", graph, d) for graph in graphs}

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from training.networks import stylegan2
 from training.networks.encoders import Inversion, SoundEncoder, TextEncoder
 from training.networks.generators import Generator
 from training.networks.recurrent import RecurrentStep
@@ -89,29 +90,63 @@ class RecurrentGraph(nn.Module):
 
 
 class GeneratorGraph(nn.Module):
-    """`w_plus`, fields at half size and detail fields at full size, each with its sub-pixel fraction → RGBA8.
+    """`w_plus`, the fields, each with its fraction of a cell, and the fine fields' pixels → the picture's cells, RGBA8.
 
     `w_plus` is settled first: blended, driven too hard or guessed, it paints a picture that the generator knows.
 
-    `fields uint8 [1, F, H/2+1, W/2+1]`, `fraction [1, F, 2]`, `detail uint8 [1, Fd, H+1, W+1]`,
-    `detail_fraction [1, Fd, 2]` → `rgba uint8 [H, W, 4]`.
+    `fields uint8 [1, F, H/c+1, W/c+1]`, `fraction [1, F, 2]`, `detail uint8 [1, H/c, W/c, Fd·c²]` →
+    `rgba uint8 [H/c, W/c, c²·4]`, cells of c×c pixels row by row.
     """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        self.generator = generator
-        self.register_buffer("scale", 127.5 * torch.eye(4, 3).view(4, 3, 1, 1))
-        self.register_buffer("offset", torch.tensor([128.0, 128.0, 128.0, 255.0]))
+        self.generator = deepcopy(generator)
+        self.cell = generator.config.cell
+        to_bytes, offset = _to_bytes(self.cell)
+        if isinstance(self.generator, stylegan2.Generator):  # its last convolution writes bytes right away
+            head = self.generator.head
+            head.outer.bias = nn.Parameter(to_bytes @ head.outer.bias + offset)
+            head.outer.weight = nn.Parameter(torch.einsum("ij,jklm->iklm", to_bytes, head.outer.weight))
+            head.bilinear_4 = torch.einsum("ij,jklm->iklm", to_bytes, head.bilinear_4)
+        else:
+            self.register_buffer("to_bytes", to_bytes[:, :, None, None])
+            self.register_buffer("offset", offset)
 
-    def forward(
-        self, w_plus: Tensor, fields: Tensor, fraction: Tensor, detail: Tensor, detail_fraction: Tensor
-    ) -> Tensor:
+    def forward(self, w_plus: Tensor, fields: Tensor, fraction: Tensor, detail: Tensor) -> Tensor:
         w_plus = self.generator.mapping.settle(w_plus)
-        picture = self.generator(w_plus, _moved(fields, fraction), detail=_moved(detail, detail_fraction))
-        # One convolution scales and adds alpha, and CPU runtimes leave its channels last, as the picture is to have
-        # them. Bytes come at the very end: TensorRT knows them nowhere else.
-        rgba = nnf.conv2d(picture, self.scale, self.offset).clamp(0.0, 255.0)
-        return rgba[0].permute(1, 2, 0).to(torch.uint8)
+        fields, cells = _moved(fields, fraction), detail.float().permute(0, 3, 1, 2) * (1.0 / 255.0)
+        if isinstance(self.generator, stylegan2.Generator):
+            rgba = self.generator.cells(w_plus, fields, cells)
+        else:
+            rgb = nnf.pixel_unshuffle(self.generator(w_plus, fields, detail=cells), self.cell)
+            rgba = nnf.conv2d(rgb, self.to_bytes, self.offset)
+        # Bytes come at the very end: TensorRT knows them nowhere else (`export.rewrite.bytes_before_batch` for CPUs).
+        return rgba.clamp(0.0, 255.0).permute(0, 2, 3, 1).squeeze(0).to(torch.uint8)
+
+
+def drawn_inputs(generator: Generator, draws: torch.Generator) -> dict[str, Tensor]:
+    """What the generator's graph may be given: a landscape that the mapping makes, fields of noise."""
+    config = generator.config
+    rows, columns = (size // config.cell for size in config.size)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randint(0, 256, (1, *shape), generator=draws).to(torch.uint8)
+
+    return {
+        "w_plus": generator.broadcast(generator.mapping(factors.draw(1, draws))).contiguous(),
+        "fields": noise(config.fields, rows + 1, columns + 1),
+        "fraction": torch.rand(1, config.fields, 2, generator=draws),
+        "detail": noise(rows, columns, len(config.detail) * config.cell**2),
+    }
+
+
+def _to_bytes(cell: int) -> tuple[Tensor, Tensor]:
+    """From colours −1..1 in depth, as `pixel_unshuffle` leaves them, to RGBA 0..255 pixel by pixel: a matrix
+    `[4c², 3c²]` and what is added."""
+    matrix = torch.zeros(cell**2, 4, 3, cell**2)
+    for pixel in range(cell**2):
+        matrix[pixel, :3, :, pixel] = 127.5 * torch.eye(3)
+    return matrix.view(4 * cell**2, 3 * cell**2), torch.tensor([128.0, 128.0, 128.0, 255.0]).repeat(cell**2)
 
 
 def _moved(fields: Tensor, fraction: Tensor) -> Tensor:

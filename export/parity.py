@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 
 from engine.audio.mel import MelAnalyser
 from engine.audio.sources import DEMO
-from engine.bundle import GROUPS, Bundle
+from engine.bundle import Bundle
+from engine.cells import colours
+from engine.contract import GROUPS
+from engine.fields import FieldFlow
 from engine.runtime import Session, Tensors, open_graph
 from engine.runtime.choose import random_feeds
 
@@ -82,7 +85,7 @@ class Reference:
             w_plus = answer["delta"] + w_avg if "delta" in answer else answer.get("w_next", answer.get("w"))
             assert w_plus is not None, "every graph gives a picture, a delta, or a w"
             answer = self._sessions["generator"].run(self._trained[0]["generator"] | {"w_plus": w_plus})
-        return answer["rgba"][..., :3].astype(np.int16)
+        return colours(answer["rgba"])
 
 
 @contextlib.contextmanager
@@ -125,14 +128,10 @@ def _trained_feeds(
     bundle: Bundle, sessions: Mapping[str, Session], rng: np.random.Generator
 ) -> Iterator[dict[str, Tensors]]:
     """What each graph meets on stage: the built-in demo's sound, words, presets' places, the bundle's own fields."""
-    manifest, tensors = bundle.manifest, bundle.tensors
+    manifest = bundle.manifest
     sound, rate = soundfile.read(DEMO, dtype="float32", always_2d=True)
     analyser = MelAnalyser(rate, manifest.mel)
-    tiles = {
-        name: np.pad(tensors[name], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
-        for name in ("fields", "detail")
-        if name in tensors
-    }
+    textures = FieldFlow.of(bundle).sample() if manifest.fields else {}
     for number, part in enumerate(np.array_split(sound.mean(1), TRAINED_FEEDS)):
         analyser.push(part)
         feeds: dict[str, Tensors] = {"encoder": {"mel": analyser.window().copy()}}
@@ -148,5 +147,5 @@ def _trained_feeds(
         if manifest.text is not None:
             words = manifest.text.words
             feeds["text"] = {"tokens": manifest.text.tokens(" ".join(words[number::TRAINED_FEEDS]))}
-        feeds["generator"] = random_feeds(sessions["generator"].inputs, rng) | tiles | {"w_plus": step["w"]}
+        feeds["generator"] = random_feeds(sessions["generator"].inputs, rng) | textures | {"w_plus": step["w"]}
         yield feeds

@@ -1,8 +1,8 @@
 """A generator whose large convolutions compute in 8-bit integers.
 
 A CPU with VNNI multiplies four times as many 8-bit integers as floats in one instruction. Each convolution's input is
-rounded to 255 steps of one scale for the whole tensor, its weights to 255 steps of a scale for each output, both
-without offset; sums, bias and all that lies between two convolutions stay f32. The file says so in standard ONNX
+rounded to 255 steps of a scale for each channel, its weights to 255 steps of a scale for each output, both without
+offset; sums, bias and all that lies between two convolutions stay f32. The file says so in standard ONNX
 (QuantizeLinear and DequantizeLinear around a Conv, Jacob et al., *Quantization and Training of Neural Networks for
 Efficient Integer-Arithmetic-Only Inference*, CVPR 2018), which OpenVINO and ONNX Runtime turn into integer kernels.
 
@@ -13,6 +13,7 @@ write colours, whose rounding would be seen as bands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +24,32 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from engine.bundle import Bundle, describe_file, load_bundle, write_manifest
 from engine.errors import BundleError
+from engine.fields import FieldFlow
 from engine.runtime import Tensors, open_graph, open_session
 from engine.runtime.choose import random_feeds
 from export.parity import as_rows, open_reference, worst
-from export.rewrite import FEWEST_CHANNELS, Constants, copy_of, cut_bytes, drop_unused, fold_constants, shapes
+from export.rewrite import (
+    FEWEST_CHANNELS,
+    Constants,
+    bytes_before_batch,
+    copy_of,
+    cut_bytes,
+    drop_unused,
+    fold_constants,
+    shapes,
+)
 
 GRAPH = "generator"
 LIMIT_GREY = 2.0
 """Mean grey levels of difference over which nothing is written."""
-SMALLEST_GRID = 4
-"""Grids of less than the picture's height divided by this stay in f32."""
+SMALLEST_GRID = 36
+"""Grids with fewer rows stay in f32."""
 FEWEST_OUTPUTS = 8
 STEPS = 127.0
 HEADROOM = 1.1
 """More than any value that was seen while calibrating."""
+SMALLEST_SPAN = 0.02
+"""No channel is taken for smaller than this share of the greatest one: one that was silent so far may speak up."""
 CALM_PLACES = 8
 
 
@@ -92,36 +105,31 @@ def calibration(bundle: Bundle) -> Iterator[Tensors]:
             places.append(tensors["w_avg"] + words.run({"tokens": manifest.text.tokens(scene)})["delta"])
         words.close()
     spec = manifest.graphs[GRAPH].inputs
-    tiles = {
-        name: np.pad(tensors[name], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
-        for name in ("fields", "detail")
-        if name in tensors
-    }
+    textures = FieldFlow.of(bundle).sample() if manifest.fields else {}
     for w_plus in places:
         for struck in (w_plus, w_plus + tensors["stroke"]):
-            yield random_feeds(spec, rng) | tiles | {"w_plus": struck.astype(np.float32)}
+            yield random_feeds(spec, rng) | textures | {"w_plus": struck.astype(np.float32)}
 
 
 def in_int8(model: ModelProto, feeds: Iterable[Tensors]) -> ModelProto:
     """A copy whose large convolutions compute in integers, with scales for the values that `feeds` lead to."""
-    model = cut_bytes(fold_constants(model))
+    model = bytes_before_batch(cut_bytes(fold_constants(model)))
     constants, sizes = Constants(model), shapes(model)
     chosen = {node.output[0]: node for node in model.graph.node if _worth_it(node, model, constants, sizes)}
     if not chosen:
         raise BundleError(f"{GRAPH} has no large convolution: int8 would be no faster")
-    greatest = _greatest(model, sorted({node.input[0] for node in chosen.values()}), feeds)
+    sources = _Sources(model, constants, sizes, [node.input[0] for node in chosen.values()], feeds)
     nodes: list[NodeProto] = []
-    rounded: dict[str, str] = {}
     for node in model.graph.node:
         if node.output[0] in chosen:
-            source, weights, out = node.input[0], constants.value(node.input[1]), node.output[0]
+            weights, out = constants.value(node.input[1]), node.output[0]
             assert weights is not None
-            if source not in rounded:
-                scale = np.float32(max(greatest[source], 1e-6) / STEPS)
-                nodes += _rounding(source, scale, model.graph.initializer)
-                rounded[source] = f"{source}_rounded"
-            nodes.append(_kernel(out, weights, 0 if node.op_type == "Conv" else 1, model.graph.initializer))
-            node.input[0], node.input[1] = rounded[source], f"{out}_kernel"
+            source = sources.rounded(node.input[0])
+            nodes += source.nodes
+            axis = 0 if node.op_type == "Conv" else 1
+            shape = [-1 if dimension == 1 - axis else 1 for dimension in range(weights.ndim)]
+            nodes.append(_kernel(out, weights * source.share.reshape(shape), axis, model.graph.initializer))
+            node.input[0], node.input[1] = source.name, f"{out}_kernel"
         nodes.append(node)
     nodes = [copy_of(node) for node in nodes]
     del model.graph.node[:]
@@ -137,38 +145,130 @@ def _worth_it(node: NodeProto, model: ModelProto, constants: Constants, sizes: d
     if node.op_type not in ("Conv", "ConvTranspose") or any(a.name == "group" and a.i != 1 for a in node.attribute):
         return False
     source, out = sizes.get(node.input[0], []), sizes.get(node.output[0], [])
-    picture = model.graph.output[0].type.tensor_type.shape.dim[0].dim_value
     return (
         len(source) == len(out) == 4
         and source[1] >= FEWEST_CHANNELS
         and out[1] >= FEWEST_OUTPUTS
-        and out[2] * SMALLEST_GRID >= picture
+        and out[2] >= SMALLEST_GRID
         and constants.value(node.input[1]) is not None
     )
 
 
-def _greatest(model: ModelProto, names: list[str], feeds: Iterable[Tensors]) -> dict[str, float]:
-    """The greatest absolute value that each of these takes, with some headroom."""
+@dataclass(frozen=True, slots=True)
+class _Rounded:
+    """What a convolution reads instead: the tensor `name`, which `nodes` make (none if they stand already), and by how
+    much its weights count more for each of the channels."""
+
+    name: str
+    nodes: list[NodeProto]
+    share: NDArray[np.float32]
+
+
+class _Sources:
+    """What the chosen convolutions read, in integers.
+
+    Each channel is rounded on a scale of its own, and then all are taken for one scale; the weights make up for it.
+    Channels that were joined from several places are joined as integers. Bytes that the graph is given are taken as
+    they are.
+    """
+
+    def __init__(
+        self,
+        model: ModelProto,
+        constants: Constants,
+        sizes: dict[str, list[int]],
+        names: Iterable[str],
+        feeds: Iterable[Tensors],
+    ) -> None:
+        self._stored, self._sizes = model.graph.initializer, sizes
+        self._made_by = {name: node for node in model.graph.node for name in node.output}
+        self._constants = constants
+        self._places = {name: self._joined(name) for name in names}
+        self._bytes = {place: self._as_bytes(place) for places in self._places.values() for place in places}
+        self._least, self._greatest = _extremes(model, sorted(self._bytes), feeds)
+        self._made: dict[str, _Rounded] = {}
+
+    def rounded(self, name: str) -> _Rounded:
+        """`name` in integers; the nodes that do it come with the first call."""
+        if name in self._made:
+            return replace(self._made[name], nodes=[])
+        places = self._places[name]
+        signed = any((self._least[place] < 0).any() for place in places)
+        # OpenVINO 2026.4 loses the scale of signed integers when it joins them, and computes transposed convolutions
+        # of integers with an offset in f32.
+        zero = np.int8(0) if signed and len(places) == 1 else np.uint8(128 if signed else 0)
+        steps = STEPS if signed else 2 * STEPS + 1
+        own: dict[str, NDArray[np.float32]] = {}
+        for place in places:
+            span = np.maximum(self._greatest[place], -self._least[place])
+            own[place] = (HEADROOM * np.maximum(span, SMALLEST_SPAN * span.max() + 1e-6) / steps).astype(np.float32)
+        common = np.float32(max(each.max() for each in own.values()))
+        nodes, outputs = [], []
+        for place in places:
+            part = name if place == name else f"{name}_{place}"
+            source, factor = self._bytes[place] or ("", 0.0)
+            scale = self._scale(part, common, zero)
+            if source and not signed:
+                own[place] = np.full_like(own[place], factor)
+            else:
+                # Not on scales of their own: runtimes expect what is read to be what was rounded.
+                times = (common / own[place]).reshape(1, -1, 1, 1)
+                self._stored.append(numpy_helper.from_array(times, f"{part}_times"))
+                source = f"{part}_integers"
+                nodes.append(helper.make_node("Mul", [place, f"{part}_times"], [f"{part}_even"]))
+                nodes.append(helper.make_node("QuantizeLinear", [f"{part}_even", *scale], [source]))
+            nodes.append(helper.make_node("DequantizeLinear", [source, *scale], [f"{part}_rounded"]))
+            outputs.append(f"{part}_rounded")
+        if len(outputs) > 1:
+            nodes.append(helper.make_node("Concat", outputs, [f"{name}_rounded"], axis=1))
+        share = np.concatenate([own[place] / common for place in places])
+        self._made[name] = _Rounded(f"{name}_rounded", nodes, share)
+        return self._made[name]
+
+    def _scale(self, name: str, step: np.float32, zero: np.int8 | np.uint8) -> tuple[str, str]:
+        names = f"{name}_step", f"{name}_zero"
+        self._stored.extend(numpy_helper.from_array(v, n) for v, n in zip((step, zero), names, strict=True))
+        return names
+
+    def _joined(self, name: str) -> list[str]:
+        """The places whose channels a concatenation joins to `name`; itself if none does."""
+        node = self._made_by.get(name)
+        if node is not None and node.op_type == "Concat" and node.attribute[0].i == 1:
+            return [place for source in node.input for place in self._joined(source)]
+        return [name]
+
+    def _as_bytes(self, place: str) -> tuple[str, float] | None:
+        """The bytes of which `place` is a constant multiple, and the factor, if it is one."""
+        factor, node = 1.0, self._made_by.get(place)
+        while node is not None and node.op_type == "Mul":
+            times = self._constants.value(node.input[1])
+            if times is None or times.size != 1:
+                return None
+            factor, node = factor * float(times.item()), self._made_by.get(node.input[0])
+        if node is None or node.op_type != "Cast":
+            return None
+        made_by = self._made_by.get(node.input[0])
+        given = made_by.input[0] if made_by is not None and made_by.op_type == "Transpose" else node.input[0]
+        return (node.input[0], factor) if given == "detail" else None
+
+
+def _extremes(
+    model: ModelProto, names: list[str], feeds: Iterable[Tensors]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """The least and the greatest value of each channel of these."""
     shown = copy_of(model)
     shown.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    greatest = dict.fromkeys(names, 0.0)
+    least: dict[str, NDArray[np.float32]] = {}
+    greatest: dict[str, NDArray[np.float32]] = {}
     for each in feeds:
         for name, value in zip(names, session.run(names, each), strict=True):
-            greatest[name] = max(greatest[name], HEADROOM * float(np.abs(value).max()))
-    return greatest
-
-
-def _rounding(source: str, scale: np.float32, stored: list[TensorProto]) -> Iterator[NodeProto]:
-    """From `source` to `source_rounded`."""
-    step, zero = f"{source}_step", f"{source}_zero"
-    stored.extend([numpy_helper.from_array(scale, step), numpy_helper.from_array(np.int8(0), zero)])
-    yield helper.make_node("QuantizeLinear", [source, step, zero], [f"{source}_int8"], name=f"{source}_int8")
-    yield helper.make_node(
-        "DequantizeLinear", [f"{source}_int8", step, zero], [f"{source}_rounded"], name=f"{source}_rounded"
-    )
+            low, high = value.min((0, 2, 3)), value.max((0, 2, 3))
+            least[name] = np.minimum(least.get(name, low), low)
+            greatest[name] = np.maximum(greatest.get(name, high), high)
+    return least, greatest
 
 
 def _kernel(out: str, weights: NDArray[np.float32], axis: int, stored: list[TensorProto]) -> NodeProto:

@@ -2,7 +2,7 @@
 
 encoder    delta grows with the mean of the mel window, embedding follows its mean spectrum
 recurrent  leaks a fifth of the way towards base + delta each step; hidden states follow delta
-generator  colours follow w_plus, texture follows the fields at their sub-pixel place
+generator  colours follow w_plus, texture follows the fine fields, brightness the others and their fractions
 text       sum of word vectors
 mapping    a linear map of z around w_avg
 """
@@ -18,22 +18,19 @@ from safetensors.numpy import save_file
 
 from engine.audio.mel import MelConfig
 from engine.bundle import (
-    GROUPS,
     BundleManifest,
-    Dimensions,
     FieldSpec,
     Groups,
     ImageSpec,
     LatentSpec,
-    TensorSpec,
     TextSpec,
     describe_file,
     describe_graph,
-    graph_contract,
     write_manifest,
 )
+from engine.contract import GROUPS, Dimensions, TensorSpec, graph_contract
 
-LAYERS, DIM, EMBEDDING, Z_DIM, HIDDEN, TEXT_LENGTH = 10, 16, 16, 16, 8, 8
+LAYERS, DIM, EMBEDDING, Z_DIM, HIDDEN, TEXT_LENGTH, CELL = 10, 16, 16, 16, 8, 8, 2
 SCENES = ("explosion", "fire", "rain", "splashing", "squishing", "thunder", "underwater", "waterfall", "wind")
 WORDS = (*SCENES, "night", "day", "storm", "calm", "sea", "forest")
 FIELDS = (
@@ -61,6 +58,7 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
         detail=sum(field.detail for field in FIELDS),
         height=height,
         width=width,
+        cell=CELL,
         bands=mel.bands,
         columns=mel.columns,
         text_length=TEXT_LENGTH,
@@ -83,7 +81,7 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
     tensors = {
         "w_avg": w_avg,
         "stroke": _normal(rng, LAYERS, DIM, scale=0.1),
-        "fields": tiles[:, ::2, ::2].copy(),
+        "fields": tiles[:, ::CELL, ::CELL].copy(),
         "detail": tiles[[field.detail for field in FIELDS]],
         "scene_embeddings": scene_embeddings,
     }
@@ -91,7 +89,7 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
     manifest = BundleManifest(
         name="tiny",
         licence="Apache-2.0",
-        image=ImageSpec(height=height, width=width),
+        image=ImageSpec(height=height, width=width, cell=CELL),
         mel=mel,
         latents=LatentSpec(layers=LAYERS, dim=DIM, groups=Groups(coarse=(0, 2), mid=(2, 4), fine=(4, LAYERS))),
         embedding_dim=EMBEDDING,
@@ -177,27 +175,10 @@ def _recurrent() -> tuple[Nodes, Constants]:
 def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constants]:
     nodes = [
         _node("Cast", "detail", "bytes", to=TensorProto.FLOAT),
-        _node("Mul", "bytes byte_scale", "texture"),
-        _node("Slice", "detail_fraction zero one last_axis", "fy_row"),
-        _node("Slice", "detail_fraction one two last_axis", "fx_row"),
-        _node("Reshape", "fy_row per_field", "fy"),
-        _node("Reshape", "fx_row per_field", "fx"),
-        _node("Slice", "texture origin here_end plane", "here"),
-        _node("Slice", "texture below_start below_end plane", "below"),
-        _node("Slice", "texture right_start right_end plane", "right"),
-        _node("Slice", "texture across_start across_end plane", "across"),
+        _node("Transpose", "bytes", "in_depth", perm=[0, 3, 1, 2]),
+        _node("Mul", "in_depth byte_scale", "texture"),
+        _node("DepthToSpace", "texture", "v", blocksize=d.cell, mode="CRD"),
     ]
-
-    def mix(first: str, second: str, weight: str, out: str) -> Nodes:
-        return [
-            _node("Sub", f"{second} {first}", f"{out}_way"),
-            _node("Mul", f"{out}_way {weight}", f"{out}_part"),
-            _node("Add", f"{first} {out}_part", out),
-        ]
-
-    nodes += (
-        mix("here", "right", "fx", "top") + mix("below", "across", "fx", "bottom") + mix("top", "bottom", "fy", "v")
-    )
     nodes += [
         _node("Conv", "v ink", "inked"),
         _node("Reshape", "w_plus flat", "w_flat"),
@@ -213,37 +194,25 @@ def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constant
         _node("Sigmoid", "mixed", "unit"),
         _node("Mul", "unit white", "grey_levels"),
         _node("Round", "grey_levels", "rounded"),
-        _node("Transpose", "rounded", "image", perm=[0, 2, 3, 1]),
-        _node("Reshape", "image picture", "rgb"),
-        _node("Concat", "rgb alpha", "rgba_float", axis=2),
-        _node("Cast", "rgba_float", "rgba", to=TensorProto.UINT8),
+        _node("Reshape", "rounded parted", "rows_and_columns"),
+        _node("Transpose", "rows_and_columns", "in_cells", perm=[1, 3, 2, 4, 0]),
+        _node("Concat", "in_cells alpha", "rgba_float", axis=4),
+        _node("Reshape", "rgba_float picture", "rgba_cells"),
+        _node("Cast", "rgba_cells", "rgba", to=TensorProto.UINT8),
     ]
-    h, w = d.height, d.width
+    h, w = d.height // d.cell, d.width // d.cell
     constants = {
         "byte_scale": _f32(1 / 255),
-        "zero": _i64(0),
-        "one": _i64(1),
-        "two": _i64(2),
-        "last_axis": _i64(2),
-        "per_field": _i64(1, d.detail, 1, 1),
         "every_axis": _i64(0, 1, 2, 3),
         "fraction_axes": _i64(0, 1, 2),
-        "plane": _i64(2, 3),
-        "origin": _i64(0, 0),
-        "here_end": _i64(h, w),
-        "below_start": _i64(1, 0),
-        "below_end": _i64(h + 1, w),
-        "right_start": _i64(0, 1),
-        "right_end": _i64(h, w + 1),
-        "across_start": _i64(1, 1),
-        "across_end": _i64(h + 1, w + 1),
         "ink": _normal(rng, 3, d.detail, 1, 1),
         "flat": _i64(1, LAYERS * DIM),
         "palette": _normal(rng, LAYERS * DIM, 3, scale=(LAYERS * DIM) ** -0.5),
         "pixel": _i64(1, 3, 1, 1),
         "white": _f32(255.0),
-        "picture": _i64(h, w, 3),
-        "alpha": np.full((h, w, 1), 255, np.float32),
+        "parted": _i64(3, h, d.cell, w, d.cell),
+        "picture": _i64(h, w, 4 * d.cell**2),
+        "alpha": np.full((h, w, d.cell, d.cell, 1), 255, np.float32),
     }
     return nodes, constants
 

@@ -16,12 +16,12 @@ from engine.errors import CymaticError
 from training import distributed
 from training.device import mixed, pick
 from training.losses import PathLength, discriminator_loss, generator_loss, r1_penalty, teach_loss
-from training.networks import stylegan3
+from training.networks import stylegan2, stylegan3
 from training.networks.discriminators import ImageDiscriminator
 from training.networks.generators import Generator, create
 from training.networks.places import Part
-from training.networks.stylegan2 import cut
-from training.pictures import FieldTiles, WorldPictures
+from training.networks.stylegan2 import CELL, cut, finer
+from training.pictures import Batch, FieldTiles, WorldPictures
 from training.run import Ema, Run, grad_norm, seeded, streams
 from training.scales import Phase, Scale
 from training.world import factors
@@ -31,8 +31,9 @@ from training.world.picture import render
 LEARNING_RATE, PLACES_RATE = 5e-3, 2e-4
 FLOOR = 0.05  # the cosine ends at this share of the start
 EMA_DECAY = 0.998
-LOG_EVERY, SAVE_EVERY_S = 50, 90.0
+LOG_EVERY, SAVE_EVERY_S = 50, 240.0
 SAVE_EVERY = 25  # steps of the adversarial stretch
+REACH = 8  # pixels of a part that lack what is beyond its cut
 R1_EVERY, R1_WEIGHT = 16, 5.0
 PATH_EVERY, PATH_WEIGHT, PATH_STEP = 8, 2.0, 1.0
 ADVERSARIAL_WEIGHT = 0.05
@@ -244,14 +245,13 @@ def _phase(lesson: Lesson, phase: Phase, steps: range, first: int, total: int, b
         rate = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / total))
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * rate * min(1.0, (step + 1) / 100)
-        vectors, fields, real = pictures.step(step - first)
-        fields = fields.contiguous(memory_format=torch.channels_last)
         part = quarter(generator, seed, step) if phase.quarters else None
-        w_plus = generator.broadcast(generator.mapping(vectors))
-        with mixed(fields.device):
-            fake = generator(w_plus, fields, phase.depth, part=part).float()
-        real = cut(real, part, real.shape[2] // generator.config.grids[-2][0])
-        loss = teach_loss(inside(fake, part), inside(real, part))
+        batch = lesson_of(generator, pictures, step - first, phase.depth, part)
+        w_plus = generator.broadcast(generator.mapping(batch.vectors))
+        with mixed(batch.fields.device):
+            fake = generator(w_plus, batch.fields, phase.depth, batch.detail, part).float()
+        shown = (inside(image, part, generator.config.parted) for image in (fake, batch.pictures))
+        loss = teach_loss(*shown)
         lesson.step(loss, step)
         lesson.images += phase.batch * distributed.size()
         value = distributed.mean({"loss": loss})["loss"]
@@ -268,17 +268,35 @@ def _phase(lesson: Lesson, phase: Phase, steps: range, first: int, total: int, b
 
 
 def quarter(generator: Generator, seed: int, step: int) -> Part:
-    """Half the rows and half the columns of the last grid but one, anywhere."""
+    """Half the rows and half the columns of the grid on which parts are counted, anywhere; often at a border, which a
+    fair draw would seldom touch."""
     part = []
-    for axis, size in enumerate(generator.config.grids[-2]):
-        first = int(torch.randint(size - size // 2 + 1, (1,), generator=seeded(seed, 17 + axis, step)))
+    for axis, size in enumerate(generator.config.parted):
+        room, often = size - size // 2, size // 8
+        first = int(torch.randint(room + 1 + 2 * often, (1,), generator=seeded(seed, 17 + axis, step))) - often
+        first = min(max(first, 0), room)
         part.append(slice(first, first + size // 2))
     return part[0], part[1]
 
 
-def inside(image: Tensor, part: Part | None) -> Tensor:
-    """What the cut's edge did not reach; whole pictures stay whole."""
-    return image if part is None else image[..., 4:-4, 4:-4]
+def lesson_of(
+    generator: Generator, pictures: WorldPictures, number: int, depth: int, part: Part | None = None
+) -> Batch:
+    """What step `number` of these pictures teaches at `depth`, or `part` of it."""
+    if depth == generator.max_depth and isinstance(generator, stylegan2.Generator):
+        return pictures.step(number, CELL, part and finer(part, 2))
+    batch = pictures.step(number)
+    return batch._replace(pictures=cut(batch.pictures, part, 2))
+
+
+def inside(image: Tensor, part: Part | None, grid: tuple[int, int]) -> Tensor:
+    """What the cuts of a part of `grid` did not reach. The picture's own borders stay: they are to be learned."""
+    if part is None:
+        return image
+    (top, bottom), (left, right) = (
+        (REACH if s.start > 0 else 0, REACH if s.stop < size else 0) for s, size in zip(part, grid, strict=True)
+    )
+    return image[..., top : image.shape[2] - bottom, left : image.shape[3] - right]
 
 
 def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> None:
@@ -296,14 +314,14 @@ def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> Non
     for group in optimiser.param_groups:
         group["lr"] = group["base"] * FLOOR
 
-    def paint(w_plus: Tensor, fields: Tensor) -> Tensor:
-        with mixed(fields.device):
-            return generator(w_plus, fields, phase.depth).float()
+    def paint(w_plus: Tensor, batch: Batch) -> Tensor:
+        with mixed(batch.fields.device):
+            return generator(w_plus, batch.fields, phase.depth, batch.detail).float()
 
     for step in tqdm(range(start, scale.adversarial_steps), desc="adversarial", disable=not progress):
-        vectors, fields, real = pictures.step(step)
-        w_plus = generator.broadcast(generator.mapping(vectors))
-        fake = paint(w_plus, fields)
+        batch = lesson_of(generator, pictures, step, phase.depth)
+        real, w_plus = batch.pictures, generator.broadcast(generator.mapping(batch.vectors))
+        fake = paint(w_plus, batch)
         penalise = step % R1_EVERY == 0
         real.requires_grad_(penalise)
         scores = critic(real)  # in float32, since R1 looks at its slopes
@@ -317,7 +335,7 @@ def _adversarial(lesson: Lesson, start: int, taught: int, progress: bool) -> Non
         loss = teach_loss(fake, real.detach()) + ADVERSARIAL_WEIGHT * generator_loss(critic(fake))
         if step % PATH_EVERY == 0:
             way = directions(generator, streams(phase.batch, scale.seed, 23, step)).to(fake.device)
-            far = paint(w_plus + PATH_STEP * way, fields)
+            far = paint(w_plus + PATH_STEP * way, batch)
             loss = loss + PATH_EVERY * PATH_WEIGHT * path_length(fake, far, PATH_STEP)
         lesson.step(loss, taught + step)
         critic.requires_grad_(True)
@@ -350,7 +368,7 @@ def sheet(lesson: Lesson, depth: int, name: str) -> None:
     for row in range(2):
         real, fake = [], []
         for column in range(5):
-            vector, fields, _ = pictures.step(row * 5 + column)
+            vector, fields, _, _ = pictures.step(row * 5 + column)
             vector[:, factors.SCENE_SLICE] = 0
             if (scene := row * 5 + column) < len(factors.SCENES):
                 vector[:, factors.SCENE_SLICE.start + scene] = 0.85

@@ -16,7 +16,7 @@ from training.world import factors, fields
 class Phase:
     """One growth step of the generator: `images` at `depth`, `batch` a step, each picture used about `reuse` times.
 
-    `quarters`: the last grid and the head see a random quarter of each picture, which makes room for more of them.
+    `quarters`: the head, or the last grid, sees a random quarter of each picture, which makes room for more of them.
     """
 
     depth: int
@@ -56,8 +56,8 @@ _WORLD = {
 _SCALES = (
     Scale(
         name="smoke",
-        generator=stylegan2.GeneratorConfig(channels=(24, 24, 16), head=16, **_WORLD),
-        phases=(Phase(depth=3, images=320, batch=16), Phase(depth=4, images=160, batch=8)),
+        generator=stylegan2.GeneratorConfig(channels=(24, 24), fine=16, head=32, **_WORLD),
+        phases=(Phase(depth=2, images=320, batch=16), Phase(depth=3, images=160, batch=8, quarters=True)),
         settled=1,
         adversarial_steps=4,
         embedding_clips=72,
@@ -68,12 +68,11 @@ _SCALES = (
     ),
     Scale(
         name="landscape",
-        generator=stylegan2.GeneratorConfig(channels=(96, 96, 64, 48, 32), head=48, **_WORLD),
+        generator=stylegan2.GeneratorConfig(channels=(96, 96, 64, 48), fine=32, head=96, **_WORLD),
         phases=(
             Phase(depth=3, images=28_000, batch=8),
             Phase(depth=4, images=12_000, batch=8),
-            Phase(depth=5, images=10_000, batch=8, reuse=4, quarters=True),
-            Phase(depth=6, images=7_200, batch=8, reuse=4, quarters=True),
+            Phase(depth=5, images=16_000, batch=8, reuse=8, quarters=True),
         ),
         settled=2,
         adversarial_steps=0,

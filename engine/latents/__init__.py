@@ -1,7 +1,6 @@
-"""What moves the picture: the loop of encoder and recurrent step, the blend of preset, sound and text, the fields."""
+"""What moves the picture: the loop of encoder and recurrent step, the blend of preset, sound and text."""
 
 from engine.latents.blend import SlowLevel, blend, pulse
-from engine.latents.fields import FieldFlow
 from engine.latents.loop import LatentLoop
 
-__all__ = ["FieldFlow", "LatentLoop", "SlowLevel", "blend", "pulse"]
+__all__ = ["LatentLoop", "SlowLevel", "blend", "pulse"]

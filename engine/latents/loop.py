@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.audio.tempo import Beat
-from engine.bundle import GROUPS, Bundle
+from engine.bundle import Bundle
+from engine.contract import GROUPS
 from engine.runtime import Session
 
 Float32 = NDArray[np.float32]

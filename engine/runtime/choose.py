@@ -19,15 +19,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import platformdirs
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, TypeAdapter, ValidationError
 
-from engine.bundle import Bundle, GraphSpec, TensorSpec
+from engine.bundle import Bundle, GraphSpec
+from engine.cells import colours
+from engine.contract import TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
+from engine.fields import FieldFlow
 from engine.files import replace_file
 from engine.runtime.machine import cpu_name
 from engine.runtime.session import (
@@ -208,24 +209,20 @@ def _pictures(
 ) -> list[Tensors]:
     """Generator inputs as on stage: `w_plus` from the mapping graph, the bundle's own fields."""
     mapping = open_graph(bundle, "mapping", runtime)
-    tiles = {
-        name: np.pad(bundle.tensors[name], ((0, 0), (0, 1), (0, 1)), mode="wrap")[np.newaxis]
-        for name in ("fields", "detail")
-        if name in bundle.tensors
-    }
+    textures = FieldFlow.of(bundle).sample() if bundle.manifest.fields else {}
     pictures = []
     for _ in range(PARITY_PICTURES):
         w_plus = mapping.run(random_feeds(mapping.inputs, rng))["w"].copy()
-        pictures.append(random_feeds(inputs, rng) | {"w_plus": w_plus} | tiles)
+        pictures.append(random_feeds(inputs, rng) | textures | {"w_plus": w_plus})
     mapping.close()
     return pictures
 
 
 def _grey_error(exact: Session, short: Session, pictures: list[Tensors]) -> float:
-    def rgb(session: Session, feeds: Tensors) -> NDArray[Any]:
-        return session.run(feeds)["rgba"][..., :3].astype(np.int16)
+    def apart(feeds: Tensors) -> float:
+        return float(np.abs(colours(exact.run(feeds)["rgba"]) - colours(short.run(feeds)["rgba"])).mean())
 
-    return float(np.mean([np.abs(rgb(exact, feeds) - rgb(short, feeds)).mean() for feeds in pictures]))
+    return float(np.mean([apart(feeds) for feeds in pictures]))
 
 
 def _key(graph: GraphSpec, threads: int) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engine.bundle import TensorSpec
+from engine.contract import TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.runtime.session import Precision, Runtime, Tensors, check_feed, first_line, tensor_spec
 

@@ -33,7 +33,7 @@ if "openvino" not in sys.modules:
 import openvino as ov
 from openvino.frontend import FrontEndManager
 
-from engine.bundle import TensorSpec
+from engine.contract import TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.runtime.session import Precision, Runtime, Tensors, check_feed, first_line, tensor_spec
 

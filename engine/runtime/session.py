@@ -19,7 +19,8 @@ import psutil
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from engine.bundle import Bundle, GraphSpec, TensorSpec, compare_tensors
+from engine.bundle import Bundle, GraphSpec
+from engine.contract import TensorSpec, compare_tensors
 from engine.errors import BundleError, RuntimeUnavailable
 
 Runtime = Literal[

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bundle import TensorSpec
+from engine.contract import TensorSpec
 from engine.errors import RuntimeUnavailable
 from engine.runtime import cuda
 from engine.runtime.session import Precision, Runtime, Tensors, check_feed, tensor_spec

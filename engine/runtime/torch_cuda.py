@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from engine.bundle import TensorSpec
+from engine.contract import TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.runtime.session import Precision, Runtime, Tensors, check_feed, first_line, tensor_spec
 

@@ -15,7 +15,8 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 
 from engine.audio.mel import MelConfig
-from engine.bundle import GROUPS, Bundle, TextSpec, write_manifest
+from engine.bundle import Bundle, TextSpec, write_manifest
+from engine.contract import GROUPS
 from engine.errors import BundleError
 from engine.runtime.torch_cuda import open_function
 from export.bundle import OPSET, export_graph, machine, manifest_of, prove, replacing_bundle

@@ -13,7 +13,8 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 
 from engine.audio.mel import MelConfig
-from engine.bundle import GROUPS, Groups, ImageSpec, LatentSpec, sha256_file, write_manifest
+from engine.bundle import Groups, ImageSpec, LatentSpec, sha256_file, write_manifest
+from engine.contract import GROUPS
 from engine.runtime.session import can_run, open_session
 from export.bundle import OPSET, check_target, export_graph, machine, manifest_of, prove, replacing_bundle
 from export.foreign.checkpoint import open_checkpoint

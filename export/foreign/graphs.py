@@ -1,4 +1,4 @@
-"""The graphs of a bundle around a foreign generator: names, shapes and ranges as in `engine.bundle.graph_contract`.
+"""The graphs of a bundle around a foreign generator: names, shapes and ranges as in `engine.contract.graph_contract`.
 
 No encoder was trained for such a generator. Until one is, *what is heard* is how strong four bands, the level and
 onsets are, and each of them moves the picture along a direction of its own (`export.foreign.directions`). One more is

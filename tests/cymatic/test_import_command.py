@@ -17,7 +17,8 @@ from stylegan_reference import grey_levels, paint
 
 from cymatic import cli
 from engine.audio.mel import MelConfig, mel_windows
-from engine.bundle import GROUPS, Bundle, load_bundle
+from engine.bundle import Bundle, load_bundle
+from engine.contract import GROUPS
 from engine.errors import BundleError, PresetError, RuntimeUnavailable
 from engine.offline import open_sessions
 from engine.offline import paint as play

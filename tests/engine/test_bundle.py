@@ -14,7 +14,8 @@ from safetensors.numpy import save_file
 from tiny_bundle import DIM, EMBEDDING, FIELDS, LAYERS, make_tiny_bundle
 
 import engine.bundle
-from engine.bundle import GRAPHS, BundleManifest, find_bundle, load_bundle, sha256_file, write_manifest
+from engine.bundle import BundleManifest, find_bundle, load_bundle, sha256_file, write_manifest
+from engine.contract import GRAPHS
 from engine.errors import BundleError
 
 
@@ -64,7 +65,12 @@ def test_a_whole_bundle_loads(original: Path) -> None:
 def test_another_size(tmp_path: Path) -> None:
     bundle = load_bundle(make_tiny_bundle(tmp_path / "b", height=18, width=20))
     assert bundle.tensors["fields"].shape == (len(FIELDS), 9, 10)
-    assert bundle.manifest.graphs["generator"].outputs["rgba"].shape == (18, 20, 4)
+    assert bundle.manifest.graphs["generator"].outputs["rgba"].shape == (9, 10, 16)
+
+
+def test_a_picture_of_whole_cells_only(folder: Path) -> None:
+    edit(folder, lambda m: m["image"].update(cell=5))
+    assert "36x64 is not made of whole cells of 5x5" in refusal(folder)
 
 
 def test_half_precision_weights_are_read_as_float32(folder: Path) -> None:

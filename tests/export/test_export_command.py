@@ -12,7 +12,8 @@ from onnx import numpy_helper
 from tiny_bundle import make_tiny_bundle
 
 from cymatic.cli import main
-from engine.bundle import GRAPHS, load_bundle, sha256_file
+from engine.bundle import load_bundle, sha256_file
+from engine.contract import GRAPHS
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.runtime import open_graph, open_session
 from engine.runtime.choose import random_feeds

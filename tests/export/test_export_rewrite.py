@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from engine.bundle import find_bundle, load_bundle
 from engine.runtime import Tensors, open_session
 from export.flops import gflop
-from export.rewrite import cast_last, cut_bytes, in_half
+from export.rewrite import bytes_before_batch, cast_last, cut_bytes, in_half
 
 CHANNELS, GRID = 32, (9, 16)
 
@@ -204,6 +204,26 @@ def test_bytes_are_cut_before_they_are_cast_and_give_the_same(tmp_path: Path) ->
     onnx.save(model, tmp_path / "before.onnx")
     onnx.save(turned, tmp_path / "after.onnx")
     assert np.array_equal(answer(tmp_path / "before.onnx", feeds), answer(tmp_path / "after.onnx", feeds))
+
+
+def test_the_batch_is_dropped_of_bytes_and_not_of_floats(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Squeeze", ["last", "first"], ["one"]),
+        helper.make_node("Cast", ["one"], ["y"], to=TensorProto.UINT8),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 4, 5))
+    y = helper.make_tensor_value_info("y", TensorProto.UINT8, (4, 5, 3))
+    graph = helper.make_graph(nodes, "pack", [x], [y], [numpy_helper.from_array(np.array([0]), "first")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    turned = bytes_before_batch(model)
+    onnx.checker.check_model(turned, full_check=True)
+    assert [node.op_type for node in turned.graph.node] == ["Transpose", "Cast", "Squeeze"]
+    feeds = {"x": (255 * np.random.default_rng(0).random((1, 3, 4, 5))).astype(np.float32)}
+    onnx.save(model, tmp_path / "before.onnx")
+    onnx.save(turned, tmp_path / "after.onnx")
+    assert np.array_equal(answer(tmp_path / "before.onnx", feeds), answer(tmp_path / "after.onnx", feeds))
+    assert bytes_before_batch(turned) == turned, "nothing to do the second time"
 
 
 def test_operations_are_counted(tmp_path: Path) -> None:

@@ -11,15 +11,14 @@ import torch
 from tqdm import tqdm
 
 from cymatic.cli import main
-from engine.bundle import GRAPHS
+from engine.contract import GRAPHS
 from engine.errors import RuntimeUnavailable
 from engine.runtime import open_session
 from engine.runtime.tensorrt import TensorRt
 from export.bundle import export_graph
-from export.graphs import GeneratorGraph
+from export.graphs import GeneratorGraph, drawn_inputs
 from training.networks.stylegan2 import Generator
 from training.scales import SCALES
-from training.world import factors
 
 pytestmark = pytest.mark.timeout(900)  # exporting and building take minutes on a busy machine
 SMS = (86, 89, 120)
@@ -42,31 +41,21 @@ def test_a_generator_is_exported_as_tensorrt_takes_it(
     """Without a rewrite: this is what a show on a GPU opens. And the picture is the network's own, opaque."""
     monkeypatch.setattr(tqdm, "monitor_interval", 0)  # the exporter's bar would be watched from a thread that stays
     torch.manual_seed(1)
-    config = SCALES["smoke"].generator
-    network = Generator(config).eval().requires_grad_(False)
-    draws = torch.Generator().manual_seed(0)
-    height, width = config.size
-
-    def tiles(count: int, h: int, w: int) -> torch.Tensor:
-        return torch.randint(0, 256, (1, count, h + 1, w + 1), generator=draws).to(torch.uint8)
-
-    inputs = {
-        "w_plus": network.broadcast(network.mapping(factors.draw(1, draws))).contiguous(),
-        "fields": tiles(config.fields, height // 2, width // 2),
-        "fraction": torch.zeros(1, config.fields, 2),
-        "detail": tiles(len(config.detail), height, width),
-        "detail_fraction": torch.zeros(1, len(config.detail), 2),
+    network = Generator(SCALES["smoke"].generator).eval().requires_grad_(False)
+    torch.nn.init.normal_(network.head.outer.weight, std=0.1)
+    inputs = drawn_inputs(network, torch.Generator().manual_seed(0)) | {
+        "fraction": torch.zeros(1, network.config.fields, 2)
     }
     path = tmp_path / "generator.onnx"
     export_graph(GeneratorGraph(network), inputs, ["rgba"], path)
     session = open_session(path, "onnxruntime", threads=1)
     rgba = session.run({name: value.numpy() for name, value in inputs.items()})["rgba"]
     session.close()
-    still = [inputs[name].float()[..., :-1, :-1] / 255.0 for name in ("fields", "detail")]
-    picture = network(network.mapping.settle(inputs["w_plus"]), still[0], detail=still[1])
-    grey = (picture * 127.5 + 128.0).clamp(0.0, 255.0)[0].permute(1, 2, 0).byte().numpy()
-    assert np.abs(rgba[..., :3].astype(int) - grey).max() <= 1
-    assert (rgba[..., 3] == 255).all()
+    still = inputs["fields"].float()[..., :-1, :-1] / 255.0
+    cells = network.cells(network.mapping.settle(inputs["w_plus"]), still, inputs["detail"].permute(0, 3, 1, 2) / 255.0)
+    grey = (cells * 127.5 + 128.0).clamp(0.0, 255.0)[0].unflatten(0, (3, -1)).permute(2, 3, 1, 0).byte().numpy()
+    assert np.abs(rgba.reshape(*grey.shape[:3], 4)[..., :3].astype(int) - grey).max() <= 1
+    assert (rgba[..., 3::4] == 255).all()
     assert len(trt.build(path.read_bytes(), SMS)) > 10_000
 
 

@@ -77,10 +77,15 @@ def rounded(model: onnx.ModelProto) -> set[str]:
     return {node.name for node in convolutions if kinds.get(node.input[0]) == "DequantizeLinear"}
 
 
+@pytest.fixture(autouse=True)
+def small_grids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantise, "SMALLEST_GRID", 8)
+
+
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)
 def test_large_convolutions_are_rounded_and_the_picture_stays(tmp_path: Path, runtime: str) -> None:
     exact, short = network(), quantise.in_int8(network(), feeds(6, 0))
-    # 4×6 is under a quarter of 32 rows; four channels of colour are left alone.
+    # 4×6 is too small a grid; four channels of colour are left alone.
     assert rounded(short) == {"middle_sum", "large_sum", "second_sum"}
     onnx.save(exact, tmp_path / "exact.onnx")
     onnx.save(short, tmp_path / "short.onnx")
@@ -96,16 +101,85 @@ def test_large_convolutions_are_rounded_and_the_picture_stays(tmp_path: Path, ru
 
 def test_scales_reach_beyond_what_was_seen() -> None:
     short = quantise.in_int8(network(), feeds(1, 0))
-    steps = {tensor.name: numpy_helper.to_array(tensor) for tensor in short.graph.initializer}
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in short.graph.initializer}
     shown = network()
     shown.graph.output.append(helper.make_empty_tensor_value_info("small"))
     seen = onnx.reference.ReferenceEvaluator(shown).run(["small"], feeds(1, 0)[0])[0]
-    assert steps["small_step"] * 127 == pytest.approx(1.1 * np.abs(seen).max(), rel=1e-4)
-    kernel = numpy_helper.to_array(next(t for t in network().graph.initializer if t.name == "second_w"))
-    found = steps["second_sum_kernel_int8"] * steps["second_sum_kernel_step"][:, None, None, None]
-    greatest = np.abs(kernel).max((1, 2, 3), keepdims=True)
-    assert (np.abs(found - kernel) <= 0.51 * greatest / 127).all()
-    assert (np.abs(steps["second_sum_kernel_int8"]).max((1, 2, 3)) == 127).all()
+    channels = np.abs(seen).max((0, 2, 3))
+    share = held["small_times"].ravel()
+    assert held["small_step"] * 127 / share == pytest.approx(1.1 * channels, rel=1e-4), "each channel has its own scale"
+    kernel = numpy_helper.to_array(next(t for t in network().graph.initializer if t.name == "middle_w"))
+    found = held["middle_sum_kernel_int8"] * held["middle_sum_kernel_step"][None, :, None, None]
+    meant = kernel / share[:, None, None, None]  # its inputs, and so its axis 0, count more
+    assert (np.abs(found - meant) <= 0.51 * np.abs(meant).max((0, 2, 3), keepdims=True) / 127).all()
+    assert (np.abs(held["middle_sum_kernel_int8"]).max((0, 2, 3)) == 127).all()
+
+
+def joined(signed: bool) -> onnx.ModelProto:
+    """Features that are never negative (unless `signed`), others that seldom are large, and given bytes, joined for one
+    convolution."""
+    rng = np.random.default_rng(3)
+    kernel = (0.1 * rng.standard_normal((16, 36, 3, 3))).astype(np.float32)
+    stored = [
+        numpy_helper.from_array(kernel, "kernel"),
+        numpy_helper.from_array(np.float32(1 / 255), "unit"),
+        numpy_helper.from_array(np.float32(0), "lowest"),
+        numpy_helper.from_array(np.float32(255), "highest"),
+        numpy_helper.from_array(np.float32(30), "contrast"),
+        numpy_helper.from_array(np.array([0]), "axis"),
+    ]
+    nodes = [
+        helper.make_node("Tanh" if signed else "Sigmoid", ["x"], ["edges"]),
+        helper.make_node("Relu", ["x"], ["features"]),
+        helper.make_node("Cast", ["detail"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["values"], ["in_depth"], perm=[0, 3, 1, 2]),
+        helper.make_node("Mul", ["in_depth", "unit"], ["pixels"]),
+        helper.make_node("Concat", ["edges", "features", "pixels"], ["all"], axis=1),
+        helper.make_node("Conv", ["all", "kernel"], ["sum"], name="sum", pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["sum", "contrast"], ["scaled"]),
+        helper.make_node("Clip", ["scaled", "lowest", "highest"], ["limited"]),
+        helper.make_node("Transpose", ["limited"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Squeeze", ["last", "axis"], ["picture"]),
+        helper.make_node("Cast", ["picture"], ["rgba"], to=TensorProto.UINT8),
+    ]
+    ends = (
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 16, 16, 24)),
+        helper.make_tensor_value_info("detail", TensorProto.UINT8, (1, 16, 24, 4)),
+        helper.make_tensor_value_info("rgba", TensorProto.UINT8, (16, 24, 16)),
+    )
+    graph = helper.make_graph(nodes, "generator", ends[:2], ends[2:], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
+def test_what_is_joined_is_rounded_apart_and_bytes_stay_bytes(tmp_path: Path, runtime: str, signed: bool) -> None:
+    rng = np.random.default_rng(4)
+    given = [
+        {
+            "x": 2 * rng.standard_normal((1, 16, 16, 24), np.float32),
+            "detail": rng.integers(0, 256, (1, 16, 24, 4), np.uint8),
+        }
+        for _ in range(3)
+    ]
+    exact, short = joined(signed), quantise.in_int8(joined(signed), given)
+    sources = {node.name: node for node in short.graph.node}["sum"].input[:1]
+    (joint,) = (node for node in short.graph.node if node.output[0] == sources[0])
+    rounding = {node.output[0]: node for node in short.graph.node}
+    assert joint.op_type == "Concat"
+    assert all(rounding[name].op_type == "DequantizeLinear" for name in joint.input)
+    (turned,) = (node for node in short.graph.node if node.op_type == "Transpose" and node.input[0] == "detail")
+    taken = [name for name in joint.input if rounding[name].input[0] == turned.output[0]]
+    assert len(taken) == (0 if signed else 1), "bytes meet what is never negative"
+    onnx.save(exact, tmp_path / "exact.onnx")
+    onnx.save(short, tmp_path / "short.onnx")
+    one = open_session(tmp_path / "exact.onnx", runtime, threads=1)
+    other = open_session(tmp_path / "short.onnx", runtime, "int8", threads=1)
+    for each in given:
+        apart = np.abs(one.run(each)["rgba"].astype(int) - other.run(each)["rgba"])
+        assert apart.mean() < 2.5
+    one.close()
+    other.close()
 
 
 def count_narrow(patch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,10 @@ from tqdm import tqdm
 from engine.errors import RuntimeUnavailable
 from engine.runtime import open_session
 from export.bundle import PARITY_GREY, export_graph, prove
-from export.graphs import GeneratorGraph
+from export.graphs import GeneratorGraph, drawn_inputs
 from training.networks.generators import create
 from training.networks.stylegan3 import Normalise
 from training.scales import SCALES
-from training.world import factors
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the exporter
 CONFIG = SCALES["smoke-3"].generator
@@ -48,20 +47,7 @@ def network() -> GeneratorGraph:
 
 
 def inputs(network: GeneratorGraph, seed: int) -> Inputs:
-    draws = torch.Generator().manual_seed(seed)
-    height, width = CONFIG.size
-    w = network.generator.mapping(factors.draw(1, draws))
-
-    def tiles(count: int, h: int, w: int) -> torch.Tensor:
-        return torch.randint(0, 256, (1, count, h + 1, w + 1), generator=draws).to(torch.uint8)
-
-    return {
-        "w_plus": network.generator.broadcast(w).contiguous(),
-        "fields": tiles(CONFIG.fields, height // 2, width // 2),
-        "fraction": torch.rand(1, CONFIG.fields, 2, generator=draws),
-        "detail": tiles(len(CONFIG.detail), height, width),
-        "detail_fraction": torch.rand(1, len(CONFIG.detail), 2, generator=draws),
-    }
+    return drawn_inputs(network.generator, torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,11 @@ def no_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def torchrun(processes: int, script: str, *arguments: str) -> None:
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}:{Path(__file__).parents[1]}",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
         [*command, script, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=280
@@ -107,6 +111,8 @@ def test_samples_are_dealt_out_without_gap_or_overlap(monkeypatch: pytest.Monkey
     for step in range(4):
         expected, found = whole.step(step), [part.step(step) for part in parts]
         for i, values in enumerate(expected):
+            if values is None:  # no cells
+                continue
             assert torch.equal(torch.stack([part[i] for part in found], 1).flatten(0, 1), values)
     drawn = [torch.rand(1, generator=one) for one in streams(6, 1, 2)]
     monkeypatch.setattr(distributed, "size", lambda: 3)
@@ -152,7 +158,7 @@ def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -
 def test_mixed_precision_learns_the_same(tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Emulated on most processors: slow, but the numbers are those of a GPU's bfloat16."""
     short = dataclasses.replace(
-        TINY, phases=(Phase(1, 8, 4), Phase(3, 8, 4)), adversarial_steps=1, embedding_steps=2, inversion_steps=2,
+        TINY, phases=(Phase(1, 8, 4), Phase(2, 8, 4)), adversarial_steps=1, embedding_steps=2, inversion_steps=2,
         recurrent_steps=1,
     )  # fmt: skip
     runs = [Run(tmp_path / name) for name in ("exact", "mixed")]

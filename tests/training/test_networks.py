@@ -13,7 +13,7 @@ from training.networks.recurrent import LEAK, RESIDUAL, RecurrentStep
 from training.networks.stylegan2 import Generator, GeneratorConfig, ModulatedConv
 from training.world import factors, fields
 
-CONFIG = GeneratorConfig(channels=(16, 12, 8), head=8, factors=factors.COUNT, fields=fields.COUNT)
+CONFIG = GeneratorConfig(channels=(16, 12), fine=8, head=8, factors=factors.COUNT, fields=fields.COUNT)
 GROUPS = {"coarse": (0, 2), "mid": (2, 4), "fine": (4, 6)}
 
 
@@ -54,7 +54,7 @@ def test_scaling_activations_is_modulating_weights(kernel: int, up: bool, demodu
 
 def test_every_depth_paints_at_its_own_size(generator: Generator) -> None:
     height, width = CONFIG.size
-    assert (height, width) == (72, 128)
+    assert (height, width) == (144, 256)
     assert height / width == 9 / 16
     w = generator.broadcast(generator.mapping(factors.draw(2, torch.Generator().manual_seed(1))))
     assert w.shape == (2, CONFIG.layers, CONFIG.dim)
@@ -64,15 +64,30 @@ def test_every_depth_paints_at_its_own_size(generator: Generator) -> None:
         assert generator(w, noise, depth).shape == (2, 3, *size)
 
 
+@torch.no_grad()
+def test_in_cells_and_by_parts_it_paints_the_same(generator: Generator) -> None:
+    """Fields averaged and in cells are what the picture's own size holds; a part differs at its rim alone."""
+    torch.nn.init.normal_(generator.head.outer.weight, std=0.1)
+    noise = torch.rand(1, fields.COUNT, *CONFIG.size)
+    w = generator.broadcast(generator.mapping(factors.draw(1, torch.Generator().manual_seed(2))))
+    whole, coarse = generator(w, noise), torch.nn.functional.avg_pool2d(noise, 4)
+    cells = torch.nn.functional.pixel_unshuffle(noise[:, list(CONFIG.detail)], 4)
+    assert torch.allclose(generator(w, coarse, detail=cells), whole, atol=1e-5)
+    part = (slice(4, 13), slice(8, 24))
+    cut = generator(w, coarse, detail=cells[..., 8:26, 16:48], part=part)
+    assert torch.allclose(cut[..., 8:-8, 8:-8], whole[..., 40:96, 72:184], atol=1e-5)
+    assert torch.allclose(generator(w, noise, part=part), cut, atol=1e-5)
+
+
 def test_groups_cover_every_layer_once(generator: Generator) -> None:
     layers = [i for start, stop in CONFIG.groups.values() for i in range(start, stop)]
     assert layers == list(range(CONFIG.layers))
-    assert GeneratorConfig(channels=(4,) * 8).groups == {"coarse": (0, 3), "mid": (3, 6), "fine": (6, 16)}
+    assert GeneratorConfig(channels=(4,) * 7).groups == {"coarse": (0, 3), "mid": (3, 6), "fine": (6, 16)}
 
 
 def test_every_parameter_learns_at_full_size(generator: Generator) -> None:
     generator.zero_grad()
-    torch.nn.init.normal_(generator.head.rgb.weight)  # starts at zero, so that the head grows in
+    torch.nn.init.normal_(generator.head.outer.weight)  # starts at zero, so that the head grows in
     vectors = factors.draw(2, torch.Generator().manual_seed(3))
     picture = generator(generator.broadcast(generator.mapping(vectors)), torch.rand(2, fields.COUNT, *CONFIG.size))
     picture.square().mean().backward()

@@ -30,7 +30,7 @@ STAGES = ("generator", "embedding", "inversion", "recurrent")
 TINY = dataclasses.replace(
     SCALES["smoke"],
     name="tiny",
-    generator=dataclasses.replace(SCALES["smoke"].generator, channels=(8, 8), head=4),
+    generator=dataclasses.replace(SCALES["smoke"].generator, channels=(8,), fine=4, head=4),
     phases=(Phase(depth=1, images=4 * 8, batch=4), Phase(depth=2, images=4 * 8, batch=4)),
     settled=1,
     adversarial_steps=4,

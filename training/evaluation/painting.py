@@ -12,7 +12,8 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.bundle import GROUPS, Bundle, TensorSpec
+from engine.bundle import Bundle
+from engine.contract import GROUPS, TensorSpec
 from engine.offline import paint
 from engine.runtime.session import Precision, Runtime, Session, Tensors
 from training.evaluation.held_out import FULL_SIZE

@@ -10,8 +10,9 @@ teaching on a small machine and playing on one:
   convolution, so that a style can turn rain on or off;
 - *placed* features tell every resolution where the horizon, the sun or a bolt stands (`training.networks.places`).
 
-The last grid is half the picture's size; a light head reads the detail fields at full size and writes the picture
-through a depth-to-space shuffle.
+The blocks end at an eighth of the picture's size. A head that is cheap to compute doubles the grid once more and paints
+a *cell* of 4×4 pixels in every place of it: what the detail fields show there stands in channels, and so does the
+picture until depth becomes space at the very end.
 """
 
 from __future__ import annotations
@@ -26,14 +27,17 @@ from torch import Tensor, nn
 
 from training.networks.places import Part, Placed, Places, draw
 
+CELL = 4
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
     """The dimensions that a network is built from; a scale names them (`training.scales`)."""
 
     start: tuple[int, int] = (9, 16)
-    channels: tuple[int, ...] = (96, 96, 64, 48, 32)  # one entry a grid, 9×16 upwards
-    head: int = 48
+    channels: tuple[int, ...] = (96, 96, 64, 48)  # one entry a block's grid, 9×16 upwards
+    fine: int = 32  # of the head, on twice the last block's grid
+    head: int = 96  # of the head, in a cell
     dim: int = 64
     fields: int = 16
     detail: tuple[int, ...] = (4, 6, 7, 8, 9, 10, 11, 13)  # fields that the head sees at full size
@@ -49,8 +53,8 @@ class GeneratorConfig:
 
     @property
     def layers(self) -> int:
-        """L of `w_plus [B, L, D]`: one style a modulated convolution, the head's two share the last one."""
-        return 2 * len(self.channels)
+        """L of `w_plus [B, L, D]`: the first block has one style, each other two, the head three."""
+        return 2 * len(self.channels) + 2
 
     @property
     def groups(self) -> dict[str, tuple[int, int]]:
@@ -59,7 +63,17 @@ class GeneratorConfig:
 
     @property
     def size(self) -> tuple[int, int]:
-        return (self.grids[-1][0] * 2, self.grids[-1][1] * 2)
+        return (self.grids[-1][0] * 2 * CELL, self.grids[-1][1] * 2 * CELL)
+
+    @property
+    def parted(self) -> tuple[int, int]:
+        """The grid on which parts of a picture are counted: the head paints parts."""
+        return self.grids[-1]
+
+    @property
+    def cell(self) -> int:
+        """Pixels along the side of what one place of the fields' grid stands for on stage."""
+        return CELL
 
 
 def latent_groups(layers: int) -> dict[str, tuple[int, int]]:
@@ -123,7 +137,8 @@ def _erfinv(x: Tensor) -> Tensor:
 class ModulatedConv(nn.Module):
     """StyleGAN2's modulated convolution by activation scaling: `d_o · Σ_i W_oi (s_i x_i)`.
 
-    Demodulation is `d_o = (Σ_i s_i² ΣW_oi²)^−½`. `up` doubles the grid: transposed convolution, then a 1-3-3-1 filter.
+    Demodulation is `d_o = (Σ_i s_i² ΣW_oi²)^−½`. `up` doubles the grid: transposed convolution, then a 1-3-3-1 filter;
+    with a kernel of 4 every pixel has as many taps as its neighbour, and the filter is left out.
     """
 
     def __init__(
@@ -139,7 +154,9 @@ class ModulatedConv(nn.Module):
         nn.init.ones_(self.affine.bias)
         fir = torch.tensor([1.0, 3.0, 3.0, 1.0])
         self.register_buffer(
-            "fir", (fir[:, None] * fir / 16.0).expand(outputs, 1, 4, 4).clone() if up else None, persistent=False
+            "fir",
+            (fir[:, None] * fir / 16.0).expand(outputs, 1, 4, 4).clone() if up and kernel == 3 else None,
+            persistent=False,
         )
 
     def forward(self, parts: Sequence[Tensor], w: Tensor) -> Tensor:
@@ -150,8 +167,9 @@ class ModulatedConv(nn.Module):
             stop = start + part.shape[1]
             x = part * style[:, start:stop, None, None]
             if self.up:
-                x = nnf.conv_transpose2d(x, self.weight[start:stop], stride=2)
-                x = nnf.conv2d(nnf.pad(x, (1, 1, 1, 1)), self.fir, groups=x.shape[1])
+                x = nnf.conv_transpose2d(x, self.weight[start:stop], stride=2, padding=self.kernel - 3)
+                if self.fir is not None:
+                    x = nnf.conv2d(nnf.pad(x, (1, 1, 1, 1)), self.fir, groups=x.shape[1])
             else:
                 x = nnf.conv2d(x, self.weight[:, start:stop], padding=self.kernel // 2)
             total, start = (x if total is None else total + x), stop
@@ -186,14 +204,11 @@ class Block(nn.Module):
         self.third = nn.Conv2d(outputs, outputs, 1)
         self.rgb = ModulatedConv(outputs, 3, config.dim, kernel=1, demodulate=False)
 
-    def forward(
-        self, x: Tensor, w: Tensor, fields: Tensor, places: Placed, part: Part | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """`w [B, 2 or 3, D]`: the styles of this block's convolutions, the last also for RGB. `part` of the grid: what
-        `x` and `fields` show, if it is not all."""
+    def forward(self, x: Tensor, w: Tensor, fields: Tensor, places: Placed) -> tuple[Tensor, Tensor]:
+        """`w [B, 2 or 3, D]`: the styles of this block's convolutions, the last also for RGB."""
         if self.first is not None:
             x = activate(self.first([x], w[:, 0]))
-        where = draw(places, fields, self.grid, part)
+        where = draw(places, fields, self.grid)
         gate = nnf.conv2d(x, self.gate.weight[:, : x.shape[1]], self.gate.bias)
         gate = gate + nnf.conv2d(where, self.gate.weight[:, x.shape[1] :])
         x = activate(self.second([x, where, fields * torch.sigmoid(gate)], w[:, -2]))
@@ -202,46 +217,62 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-    """Twice the last grid: features meet the detail fields at full size, then depth becomes space.
+    """Eight times the last block's grid: features on twice that grid, then a cell of 4×4 pixels for each of them.
 
-    The fields' 2×2 convolution of stride 2 is a 1×1 convolution of their space-to-depth shuffle, without the shuffle.
+    Most of a frame's time is memory traffic on the fine grids, so little is done there. Styles enter where a pass over
+    the features is needed anyway, convolutions are plain, and what is joined is joined once. Rectified features times
+    positive styles are never negative: with the fields they can be computed on as bytes (`export.quantise`).
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        inputs, fields = config.channels[-1], len(config.detail)
-        self.features = nn.Parameter(torch.randn(config.head, inputs, 1, 1) / math.sqrt(inputs + 4 * fields))
-        self.fields = nn.Parameter(torch.randn(config.head, fields, 2, 2) / math.sqrt(inputs + 4 * fields))
-        self.bias = nn.Parameter(torch.zeros(config.head))
-        self.affine = nn.Linear(config.dim, inputs + fields)
-        nn.init.normal_(self.affine.weight, std=0.5 / math.sqrt(config.dim))
-        nn.init.ones_(self.affine.bias)
-        self.rgb = ModulatedConv(config.head, 12, config.dim, kernel=1, demodulate=False)
-        nn.init.zeros_(self.rgb.weight)
+        (height, width), where = config.grids[-1], config.rows + 2 * config.columns
+        self.grid = (2 * height, 2 * width)
+        self.up = ModulatedConv(config.channels[-1], config.fine, config.dim, kernel=4, up=True)
+        self.styles = nn.ModuleList(nn.Linear(config.dim, config.fine) for _ in range(2))
+        self.gate = nn.Conv2d(config.fine, config.fields, 1)
+        self.join = nn.Conv2d(config.fine + where + config.fields, config.fine, 3, padding=1)
+        self.inner = nn.Conv2d(config.fine + len(config.detail) * CELL**2, config.head, 1)
+        self.outer = nn.Conv2d(config.head, 3 * CELL**2, 1)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+        for times in (2, CELL):
+            self.register_buffer(f"bilinear_{times}", bilinear_in_depth(times), persistent=False)
 
-    def forward(self, x: Tensor, w: Tensor, detail: Tensor) -> Tensor:
-        """`[B, 12, h, w]`: what to add to each of the four pixels that a place of the last grid becomes."""
-        style = self.affine(w)
-        for_x, for_fields = style[:, : x.shape[1]], style[:, x.shape[1] :]
-        mixed = nnf.conv2d(x * for_x[:, :, None, None], self.features)
-        mixed = mixed + nnf.conv2d(detail * for_fields[:, :, None, None], self.fields, stride=2)
-        power = for_x.square() @ self.features.square().sum((2, 3)).t()
-        power = power + for_fields.square() @ self.fields.square().sum((2, 3)).t()
-        mixed = torch.addcmul(self.bias[:, None, None], mixed, torch.rsqrt(power + 1e-6)[:, :, None, None])
-        return self.rgb([activate(mixed)], w)
+    def forward(
+        self, x: Tensor, picture: Tensor, w: Tensor, fields: Tensor, detail: Tensor, places: Placed, part: Part | None
+    ) -> Tensor:
+        """The picture, or `part` of it, with its cells in depth `[B, 48, H/4, W/4]`: `x` and `picture` on the last
+        block's grid, `w [B, 3, D]`, all `fields` on twice that grid, `detail` in cells of it."""
+        up, first, second = w.unbind(1)
+        x = torch.relu(self.up([x], up)) * self._style(0, first)
+        where = draw(places, fields, self.grid, part)
+        x = torch.relu(self.join(torch.cat([x, where, fields * torch.sigmoid(self.gate(x))], 1)))
+        x = torch.relu(self.inner(torch.cat([x * self._style(1, second), detail], 1)))
+        picture = nnf.pixel_shuffle(_around(picture, self.bilinear_2), 2)
+        return self.outer(x) + _around(picture, self.bilinear_4)
+
+    def _style(self, index: int, w: Tensor) -> Tensor:
+        """`[B, fine, 1, 1]`, positive, 1 where `w` says nothing."""
+        return 2.0 * torch.sigmoid(self.styles[index](w))[:, :, None, None]
+
+
+def _around(picture: Tensor, taps: Tensor) -> Tensor:
+    return nnf.conv2d(nnf.pad(picture, (1, 1, 1, 1), mode="replicate"), taps)
 
 
 class Generator(nn.Module):
     """`w_plus [B, L, D]` and fields `[B, F, H, W]` → RGB `[B, 3, H, W]` in about −1..1.
 
-    Trained, `fields` come at the size that is painted. On stage they come at half of it, and the `detail` fields
-    `[B, Fd, H, W]` once more at full size: the first layers need no more, and a frame is mostly memory traffic.
+    `fields` come at the size that is painted. For a whole picture they may come at a quarter of it, one place a cell,
+    with the pixels of the fine ones in channels: `detail [B, 16·Fd, H/4, W/4]`, as `pixel_unshuffle` puts them.
 
-    `depth` stops early: 1..len(channels) stops at that grid (its RGB sum), len(channels)+1 adds the head. Training
-    grows by it, and losses on small pictures use it.
+    `depth` stops early: 1..len(channels) stops at that block's grid (its RGB sum), len(channels)+1 is the head.
+    Training grows by it, and losses on small pictures use it.
 
-    `part`, rows and columns of the last grid but one, paints only these from the last grid on: training sees four
-    times as many pictures by quarters. Convolutions lack what is beyond the cut, so the outermost pixels are wrong.
+    `part`, rows and columns of the last block's grid, lets the head paint only these: training sees four times as many
+    pictures by quarters. `detail`, if given, is that of the part. Convolutions lack what is beyond the cut, so the
+    outermost pixels are wrong.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -253,7 +284,8 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(Block(config, i) for i in range(len(config.channels)))
         self.head = Head(config)
         self.register_buffer("w_avg", torch.zeros(config.dim))
-        self.register_buffer("bilinear", bilinear_in_depth(), persistent=False)
+        halving = torch.eye(config.fields)[:, :, None, None].expand(-1, -1, 2, 2) / 4.0
+        self.register_buffer("halving", halving.clone(), persistent=False)
 
     @property
     def max_depth(self) -> int:
@@ -274,27 +306,35 @@ class Generator(nn.Module):
         detail: Tensor | None = None,
         part: Part | None = None,
     ) -> Tensor:
-        depth = depth or self.max_depth
-        if depth == self.max_depth and detail is None:
-            detail = cut(fields, part, 4)[:, list(self.config.detail)]
-        pyramid = [fields]
-        while pyramid[-1].shape[2] > self.config.start[0]:
-            pyramid.append(nnf.avg_pool2d(pyramid[-1], 2))
-        at = {level.shape[2]: level for level in pyramid}
-        places = self.places(w_plus[:, 0])
-        x = self.constant.expand(w_plus.shape[0], -1, -1, -1)
-        picture = None
+        if depth == self.max_depth or depth is None:
+            if detail is None:
+                seen = cut(fields, part, fields.shape[2] // self.config.grids[-1][0])
+                detail = nnf.pixel_unshuffle(seen[:, list(self.config.detail)], CELL)
+            return nnf.pixel_shuffle(self.cells(w_plus, fields, detail, part), CELL)
+        return self._blocks(w_plus, self._pyramid(fields), self.places(w_plus[:, 0]), depth)[1]
+
+    def cells(self, w_plus: Tensor, fields: Tensor, detail: Tensor, part: Part | None = None) -> Tensor:
+        """The picture, or `part` of it, before depth becomes space: `[B, 48, H/4, W/4]`."""
+        at, places = self._pyramid(fields), self.places(w_plus[:, 0])
+        x, picture = (cut(image, part, 1) for image in self._blocks(w_plus, at, places, len(self.blocks)))
+        seen = cut(at[self.head.grid[0]], part, 2)
+        return self.head(x, picture, w_plus[:, -3:], seen, detail, places, part and finer(part, 2))
+
+    def _blocks(self, w_plus: Tensor, at: dict[int, Tensor], places: Placed, depth: int) -> tuple[Tensor, Tensor]:
+        """Features and picture of the last of `depth` blocks."""
+        x, picture = self.constant.expand(w_plus.shape[0], -1, -1, -1), None
         for i, block in enumerate(self.blocks[:depth]):
-            styles = w_plus[:, max(0, 2 * i - 1) : 2 * i + 2]
-            last = part if i == len(self.blocks) - 1 else None
-            if last is not None:
-                x, picture = cut(x, last, 1), cut(picture, last, 1)
-            x, rgb = block(x, styles, cut(at[block.grid[0]], last, 2), places, last and finer(last, 2))
+            x, rgb = block(x, w_plus[:, max(0, 2 * i - 1) : 2 * i + 2], at[block.grid[0]], places)
             picture = rgb if picture is None else rgb + upsample(picture)
-        if depth == self.max_depth:
-            smooth = nnf.conv2d(nnf.pad(picture, (1, 1, 1, 1), mode="replicate"), self.bilinear)
-            picture = nnf.pixel_shuffle(smooth + self.head(x, w_plus[:, -1], detail), 2)
-        return picture
+        return x, picture
+
+    def _pyramid(self, fields: Tensor) -> dict[int, Tensor]:
+        """The fields at their own size and at every half of it, by height. Averages as a convolution, for which CPU
+        runtimes are much quicker than for pooling."""
+        at = {fields.shape[2]: fields}
+        while min(at) > self.config.start[0]:
+            at[min(at) // 2] = nnf.conv2d(at[min(at)], self.halving, stride=2)
+        return at
 
 
 def finer(part: Part, times: int) -> Part:
@@ -308,13 +348,15 @@ def cut(image: Tensor, part: Part | None, times: int) -> Tensor:
     return image if part is None else image[(..., *finer(part, times))]
 
 
-def bilinear_in_depth() -> Tensor:
-    """Weights `[12, 3, 3, 3]` that double an RGB picture bilinearly, its pixels left in depth for `pixel_shuffle`."""
-    taps = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
-    weights = torch.zeros(3, 2, 2, 3, 3, 3)
+def bilinear_in_depth(times: int) -> Tensor:
+    """Weights `[3·times², 3, 3, 3]` that enlarge an RGB picture bilinearly, its pixels left in depth for
+    `pixel_shuffle`."""
+    at = (torch.arange(times) + 0.5) / times - 0.5  # of the new pixels, from the middle of the old one
+    taps = torch.stack([(-at).clamp(min=0), 1 - at.abs(), at.clamp(min=0)], 1)
+    weights = torch.zeros(3, times, times, 3, 3, 3)
     for colour in range(3):
         weights[colour, :, :, colour] = taps[:, None, :, None] * taps[None, :, None, :]
-    return weights.view(12, 3, 3, 3)
+    return weights.view(3 * times**2, 3, 3, 3)
 
 
 def upsample(image: Tensor) -> Tensor:

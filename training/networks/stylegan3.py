@@ -68,6 +68,16 @@ class GeneratorConfig:
     def size(self) -> tuple[int, int]:
         return self.grids[-1]
 
+    @property
+    def parted(self) -> tuple[int, int]:
+        """The grid on which parts of a picture are counted: the last grid paints parts."""
+        return self.grids[-2]
+
+    @property
+    def cell(self) -> int:
+        """Pixels along the side of what one place of the fields' grid stands for on stage."""
+        return 2
+
     def bands(self, grid: int) -> tuple[Band, Band]:
         """What the two layers of a grid let through."""
         rate = float(self.grids[grid][0])
@@ -230,8 +240,9 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """`w_plus [B, L, D]` and fields `[B, F, H, W]` → RGB `[B, 3, H, W]` in about −1..1.
 
-    Trained, `fields` come at the size that is painted. On stage they come at half of it, and the `detail` fields
-    `[B, Fd, H, W]` at full size. They must be tiles, whole ones: the margin shows them going on.
+    `fields` come at the size that is painted. For a whole picture they may come at half of it, with the pixels of the
+    fine ones in channels: `detail [B, 4·Fd, H/2, W/2]`, as `pixel_unshuffle` puts them. They must be tiles, whole ones:
+    the margin shows them going on.
 
     `depth` 1..len(channels) stops at that grid; training grows by it, and losses on small pictures use it. `part`, rows
     and columns of the last grid but one, paints only these on the last one.
@@ -267,8 +278,8 @@ class Generator(nn.Module):
         part: Part | None = None,
     ) -> Tensor:
         depth = depth or self.max_depth
-        if depth == self.max_depth and detail is None:
-            detail = fields[:, list(self.config.detail)]
+        if depth == self.max_depth:
+            fine = fields[:, list(self.config.detail)] if detail is None else nnf.pixel_shuffle(detail, 2)
         pyramid = [fields]
         while pyramid[-1].shape[2] > self.config.start[0]:
             pyramid.append(nnf.avg_pool2d(pyramid[-1], 2))
@@ -276,7 +287,7 @@ class Generator(nn.Module):
         x, picture = self.input(self.places(w_plus[:, 0])), None
         for i, block in enumerate(self.blocks[:depth]):
             last = i == len(self.blocks) - 1
-            seen = tiled(detail if last else at[self.config.grids[i][0]], MARGIN + REACH)
+            seen = tiled(fine if last else at[self.config.grids[i][0]], MARGIN + REACH)
             if last and part is not None:
                 x, picture = cut(x, part, 1, MARGIN), cut(picture, part, 1, MARGIN)
                 seen = cut(seen, part, 2, MARGIN + REACH)

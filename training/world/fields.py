@@ -170,10 +170,14 @@ def make_tiles(height: int, width: int, seed: int = 20260) -> Tensor:
     return torch.stack([tiles[name] for name in NAMES])
 
 
-def scroll(tiles: Tensor, offsets: Tensor) -> Tensor:
-    """`tiles [F, H, W]` moved by `offsets [B, F, 2]` (down, right; in tiles) → `[B, F, H, W]`, whole pixels."""
+def scroll(tiles: Tensor, offsets: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
+    """`tiles [F, H, W]` moved by `offsets [B, F, 2]` (down, right; in tiles) → `[B, F, H, W]`, whole pixels; only the
+    `rows` and `columns` with these numbers if they are named."""
     count, h, w = tiles.shape
-    rows = (torch.arange(h, device=tiles.device) - (offsets[..., :1] * h).round().long()) % h
-    columns = (torch.arange(w, device=tiles.device) - (offsets[..., 1:] * w).round().long()) % w
+    down, across = (
+        torch.arange(n, device=tiles.device) if some is None else some for n, some in ((h, rows), (w, columns))
+    )
+    down = (down - (offsets[..., :1] * h).round().long()) % h
+    across = (across - (offsets[..., 1:] * w).round().long()) % w
     which = torch.arange(count, device=tiles.device)[None, :, None, None]
-    return tiles[which, rows[:, :, :, None], columns[:, :, None, :]]
+    return tiles[which, down[:, :, :, None], across[:, :, None, :]]

@@ -11,7 +11,8 @@ import pytest
 from tiny_bundle import DIM, EMBEDDING, HIDDEN, LAYERS, make_tiny_bundle
 
 from engine.audio.tempo import Beat
-from engine.bundle import GROUPS, Bundle, load_bundle
+from engine.bundle import Bundle, load_bundle
+from engine.contract import GROUPS
 from engine.latents import LatentLoop
 from engine.latents.loop import SWAY_LEAD_S
 from engine.runtime import Session, open_graph

@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 from tiny_bundle import make_tiny_bundle
 
-from engine.bundle import GRAPHS, Bundle, load_bundle
+from engine.bundle import Bundle, load_bundle
+from engine.contract import GRAPHS
 from engine.errors import RuntimeUnavailable
 from engine.runtime import Session, open_graph, open_session
 from engine.runtime.choose import random_feeds

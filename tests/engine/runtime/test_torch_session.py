@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tiny_bundle import make_tiny_bundle
 
-from engine.bundle import GRAPHS, Bundle, find_bundle, load_bundle
+from engine.bundle import Bundle, find_bundle, load_bundle
+from engine.contract import GRAPHS
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.runtime import open_graph, open_session
 from engine.runtime.choose import random_feeds

@@ -22,7 +22,7 @@ LATE = 0.05
 """Share of a window's frames that may be late: a hiccup is no reason to change what everyone sees."""
 FITS = 0.9
 """Share of a period that the median frame may fill at a rate that is stepped down to."""
-ROOM = 0.7
+ROOM = 0.8
 """Share of a higher rate's period that nearly every frame (p95) must leave to step up: less than made it step down."""
 PATIENCE_S = (10.0, 320.0)
 """How long there must have been room: at first, and at most, after steps up that did not last."""

@@ -1,11 +1,13 @@
-"""Words of one scene blended with the sound of another, 0.5 each: does the judge see both, before and after refining?
+"""Words of one scene blended with the sound of another, 0.5 each: does the judge see both?
 
-    python benchmarks/blends.py [--bundle landscape] [--pairs 20] [--seed 1] [--report blends.json]
+    python benchmarks/blends.py [--bundle landscape] [--pairs 20] [--seed 1] [--ways 5] [--no-refine] [--report FILE]
 
-Each pair is a preset of a held-out wording and a held-out clip over which nothing sounds, painted as a show paints it.
-"Both" is both scenes among the two, or three, that the judge of `cymatic evaluate` sees most of. Pairs, clips and
-landscapes are drawn from the seed. After that, the way from one preset to another, through blends of them and through a
-show's own crossfade: the largest of `STEPS` steps in medians, in W+ and in the picture. Needs the extra `train`.
+Each pair is a preset of a held-out wording and a held-out clip over which nothing sounds, painted as a show paints it:
+as the two offsets add up (`plain`), in balance as `cymatic presets new` makes it, and refined. "Both" is both scenes
+among the two, or three, that the judge of `cymatic evaluate` sees most of. Pairs, clips and landscapes are drawn from
+the seed. After that, the way from one preset to another, through blends of them and through a show's own crossfade: the
+largest of `STEPS` steps in medians, in W+, in the picture as the fields flow and in one whose fields stand still; also
+the largest step in grey levels. Needs the extra `train`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ from engine.bundle import Bundle, find_bundle, load_bundle
 from engine.offline import open_sessions, paint
 from engine.painter import Painter
 from engine.runtime.session import Session, open_graph
+from presets.balance import Sketch, balance
 from presets.blend import blend, seed_place
-from presets.compose import compose
+from presets.compose import compose, pulls
 from presets.recipe import anchor
 from presets.schema import Preset, Seed
 from presets.sound import hear
@@ -59,12 +62,12 @@ def shown(preset: Preset, bundle: Bundle, sessions: Mapping[str, Session]) -> li
 
 
 def steps(first: Preset, second: Preset, bundle: Bundle, sessions: Mapping[str, Session]) -> dict[str, float]:
-    """The largest step from one to the other in medians: of presets between them, and of a show's own crossfade."""
+    """The largest step from one to the other, of presets between them and of a show's own crossfade."""
     place = seed_place(sessions["mapping"], bundle.manifest.z_dim)
     found = {}
-    for name in ("blend", "fade"):
+    for name, speed in product(("blend", "fade"), (1.0, 0.0)):
         painter = Painter(bundle, sessions, SAMPLE_RATE)
-        painter.controls |= {"sound/weight": 0.0}
+        painter.controls |= {"sound/weight": 0.0, "speed": speed}
         painter.go(compose(first, bundle, 1), 0.0)
         painter.move(0.0)
         if name == "fade":
@@ -76,9 +79,11 @@ def steps(first: Preset, second: Preset, bundle: Bundle, sessions: Mapping[str, 
                 painter.go(compose(blend(first, second, step / STEPS, "mix", place), bundle, step, 0.0), now)
             ways[0].append(painter.move(now))
             ways[1].append(painter.picture()[..., :3].astype(np.float32))
-        for space, way in zip(("latent", "picture"), ways, strict=True):
-            sizes = np.array([np.abs(b - a).mean() for a, b in pairwise(way)])
-            found[f"{name}, {space}"] = round(float(sizes.max() / np.median(sizes[sizes > 0])), 2)
+        latent, picture = (np.array([np.abs(b - a).mean() for a, b in pairwise(way)]) for way in ways)
+        kind = "flowing" if speed else "still"
+        found[f"{name}, latent"] = round(float(latent.max() / np.median(latent[latent > 0])), 2)
+        found[f"{name}, {kind} picture"] = round(float(picture.max() / np.median(picture[picture > 0])), 2)
+        found[f"{name}, {kind} picture, grey levels"] = round(float(picture.max()), 2)
     return found
 
 
@@ -87,6 +92,7 @@ def main() -> None:
     parser.add_argument("--bundle", default="landscape")
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ways", type=int, default=5, help="from one preset to another")
     parser.add_argument("--no-refine", action="store_true")
     parser.add_argument("--report", type=Path, help="write the figures here as JSON")
     args = parser.parse_args()
@@ -108,28 +114,36 @@ def main() -> None:
                 anchor("text", text, 0.5, encode(text), graphs["text"].sha256),
                 anchor("sound", SCENES[sounded], 0.5, heard, graphs["encoder"].sha256),
             )
-            preset = Preset(name=f"pair-{number}", base=base, anchors=anchors)
-            presets.append(preset)
+            parts = [Part(a.weight, np.float32(a.embedding), np.float32(a.offset)) for a in anchors]
+            sketch = Sketch(bundle, sessions, base.model_dump())
+            factors = balance(sketch.paint, [part.offset for part in parts], pulls([0.5, 0.5])).factors
+            offsets = {
+                "plain": [part.offset for part in parts],
+                "balanced": [np.float32(factor) * part.offset for factor, part in zip(factors, parts, strict=True)],
+            }
             row: dict[str, Any] = {"words": text, "scenes": [SCENES[said], SCENES[sounded]]}
-            row["ranks"] = rank(shown(preset, bundle, sessions), judges, (said, sounded))
             if refiner is not None:
-                parts = [Part(a.weight, np.float32(a.embedding), np.float32(a.offset)) for a in anchors]
                 found = refiner.refine(base.model_dump(), parts)
                 row["cosines"] = {"before": found.before, "after": found.after}
-                anchors = tuple(
-                    anchor(old.kind, old.source, old.weight, Encoded(part.offset, part.embedding, ()), old.bundle)
-                    for old, part in zip(anchors, found.parts, strict=True)
+                offsets["refined"] = [part.offset for part in found.parts]
+            row["ranks"] = {}
+            for name, moved in offsets.items():
+                made = tuple(
+                    anchor(old.kind, old.source, old.weight, Encoded(offset, np.float32(old.embedding), ()), old.bundle)
+                    for old, offset in zip(anchors, moved, strict=True)
                 )
-                preset = Preset(name=preset.name, base=base, anchors=anchors)
-                row["ranks_refined"] = rank(shown(preset, bundle, sessions), judges, (said, sounded))
+                preset = Preset(name=f"pair-{number}", base=base, anchors=made)
+                row["ranks"][name] = rank(shown(preset, bundle, sessions), judges, (said, sounded))
+            presets.append(preset)
             rows.append(row)
             print(json.dumps(row), flush=True)
-        jumps = [steps(a, b, bundle, sessions) for a, b in zip(presets[::4], presets[1::4], strict=False)]
+        ways = list(zip(presets[::4], presets[1::4], strict=False))[: args.ways]
+        jumps = [steps(a, b, bundle, sessions) for a, b in ways]
     figures: dict[str, Any] = {"pairs": len(rows)}
-    for key in ("ranks", "ranks_refined"):
-        if key in rows[0]:
-            figures[key] = {f"both in {top}": sum(max(row[key]) <= top for row in rows) for top in (2, 3)}
-    figures["largest step, medians"] = {name: max(jump[name] for jump in jumps) for name in jumps[0]}
+    for name in rows[0]["ranks"]:
+        figures[name] = {f"both in {top}": sum(max(row["ranks"][name]) <= top for row in rows) for top in (2, 3)}
+    if jumps:
+        figures["largest step"] = {name: max(jump[name] for jump in jumps) for name in jumps[0]}
     print(json.dumps(figures, indent=1))
     if args.report:
         args.report.write_text(json.dumps({"rows": rows, "jumps": jumps, **figures}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""`--image` and `--refine` of `cymatic presets`: presets made by looking at what they paint (extra `train`)."""
+"""Presets made by looking at what they paint: anchors in balance, and `--image` and `--refine` (extra `train`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,39 @@ if TYPE_CHECKING:
     from presets.schema import Preset
     from training.refine import Refiner
 
-__all__ = ["with_images"]
+__all__ = ["in_balance", "with_images"]
+
+SEEN = 0.02  # a factor that is nearer to 1 is no news
+
+
+def in_balance(preset: Preset, bundle: Bundle, say: Callable[[str], None]) -> Preset:
+    """The preset with its anchors' offsets so strong that none hides another (`presets.balance`).
+
+    `say` is told of each that gives way. Raises `PresetError`, one line.
+    """
+    from engine.offline import open_sessions
+    from presets.balance import Sketch, balance
+    from presets.compose import compose, pulls
+    from presets.recipe import anchor
+    from presets.text import Encoded
+
+    pulled = pulls([one.weight for one in preset.anchors])
+    if sum(pull > 0.0 for pull in pulled) < 2:
+        return preset
+    compose(preset, bundle, 0)  # raises for an anchor of another bundle
+    offsets = [np.float32(one.offset) for one in preset.anchors]
+    with open_sessions(bundle) as sessions:
+        sketch = Sketch(bundle, sessions, preset.base.model_dump(mode="json"), preset.controls)
+        factors = balance(sketch.paint, offsets, pulled).factors
+    anchors = []
+    for old, offset, factor in zip(preset.anchors, offsets, factors, strict=True):
+        if factor > 1.0 - SEEN:
+            anchors.append(old)
+            continue
+        encoded = Encoded(np.float32(factor) * offset, np.float32(old.embedding), ())
+        anchors.append(anchor(old.kind, old.source, old.weight, encoded, old.bundle))
+        say(f"{old.kind} {old.source!r} would hide the rest: its pull is {factor:.2f} of what it was")
+    return _with_anchors(preset, anchors)
 
 
 def with_images(

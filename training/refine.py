@@ -1,16 +1,18 @@
 """Refining: a preset's offsets in W+ are moved until its picture says what its anchors say.
 
 An inversion encoder answers for one sound or one sentence, on any landscape. How two of them come out together, on this
-one, is seen in the picture only. So L_enc's cosines (Eqs. 2-3) are searched for their least through the generator:
+one, is seen in the picture only. First, each anchor's own scene is made to stand clearly on its axis of W, and what
+hides others gives way (`presets.balance`). Then L_enc's cosines (Eqs. 2-3) are searched for their least through the
+generator:
 
     dᵢ = 1 − sign(weightᵢ) · cos(F_v(G(base + Σ pullᵢ·offsetᵢ)), embeddingᵢ)
     loss = log(Σ shareᵢ · exp(SHARP·dᵢ)) / SHARP + λ‖x‖²
 
 SHARP makes the anchor that is seen least count most: no scene is given up for another. `x` is how strong each offset is
 and how far the picture goes along the principal directions of what the bundle's words do in W+; what lies off these is
-no picture, however it may please F_v. The search is a separable CMA-ES (Ros & Hansen, PPSN 2008), for a bundle's
-generator gives bytes and no gradient. A picture has no inversion encoder: its offset is found in the same way, from
-nothing.
+no picture, however it may please F_v. What is found has to keep each anchor as well seen as it was before the search.
+The search is a separable CMA-ES (Ros & Hansen, PPSN 2008), for a bundle's generator gives bytes and no gradient. A
+picture has no inversion encoder: its offset is found in the same way, from nothing.
 """
 
 from __future__ import annotations
@@ -29,11 +31,12 @@ from tqdm import tqdm
 
 from engine.bundle import Bundle
 from engine.errors import PresetError
-from engine.painter import Painter
 from engine.runtime.session import Session
+from presets.balance import ENOUGH, Sketch, balance
 from presets.compose import pulls
 from presets.text import TextEncoder
 from training.towers import Towers, own_towers
+from training.world.factors import INDEX, SCENE_SLICE
 
 DIRECTIONS = 24
 TRIES, TRIES_FROM_NOTHING = 360, 600
@@ -41,9 +44,10 @@ SHARP = 3.0
 LAMBDA, LAMBDA_FROM_NOTHING = 0.005, 0.001
 STRENGTH = 0.7  # of the logarithm of an offset's strength, for one deviation of the search
 SPREAD = 0.5  # of the search at first, in deviations of the words
-SAMPLE_RATE = 48_000
 FORMATS = ("JPEG", "PNG", "WEBP")
 SHOWN = 4  # pictures that a score is the mean of, a tenth of a second apart
+TRACE, CLEAR = 0.12, 0.35  # on the axis of a scene: not there yet, and no trace any more
+UNLIKELY, TEMPERATURE = 0.03, 0.1  # what an embedding hardly means, of a softmax over the scenes
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -85,7 +89,8 @@ class Refiner:
                 f"nothing can be refined for the bundle {bundle.manifest.name!r}: the image tower that comes with the "
                 "project was trained with another one"
             )
-        self._bundle, self._sessions = bundle, sessions
+        self._bundle, self._sessions, self._scenes = bundle, sessions, scenes
+        self._has_axes = _has_axes(sessions["mapping"], bundle.manifest.z_dim)
         offsets = np.stack([encode(word).delta.ravel() for word in bundle.manifest.text.words])
         _, sizes, directions = np.linalg.svd(offsets, full_matrices=False)
         self._directions = directions[:DIRECTIONS] * (sizes[:DIRECTIONS, None] / math.sqrt(len(offsets)))
@@ -130,7 +135,7 @@ class Refiner:
         self, base: Mapping[str, Any], parts: Sequence[Part], controls: Mapping[str, float], tries: int, penalty: float,
         progress: bool,
     ) -> Refined:  # fmt: skip
-        easel = _Easel(self._bundle, self._sessions, base, controls)
+        sketch = Sketch(self._bundle, self._sessions, base, controls)
         weights = [part.weight for part in parts]
         pulled = np.array(pulls(weights))
         if not pulled.any():
@@ -139,16 +144,21 @@ class Refiner:
         goals = np.stack([part.embedding for part in parts])
         back = pulled / np.square(pulled).sum()  # each part's share of what the directions add
 
+        def balanced(offsets: Sequence[Float32]) -> tuple[list[Float32], float]:
+            found = balance(sketch.paint, offsets, pulled.tolist())
+            return [np.float32(factor) * one for factor, one in zip(found.factors, offsets, strict=True)], found.seen
+
         def moved(x: Float64) -> list[Float32]:
             strengths, along = np.exp(STRENGTH * x[: len(parts)]), x[len(parts) :] @ self._directions
             return [
-                (strength * part.offset + share * along.reshape(part.offset.shape)).astype(np.float32)
-                for part, strength, share in zip(parts, strengths, back, strict=True)
+                (strength * offset + share * along.reshape(offset.shape)).astype(np.float32)
+                for offset, strength, share in zip(begun, strengths, back, strict=True)
             ]
 
         def cosines(offsets: Sequence[Float32], shown: int) -> Float64:
             total = sum(np.float32(pull) * offset for pull, offset in zip(pulled, offsets, strict=True))
-            return np.mean([goals @ self.look(picture) for picture in easel.paint(total, shown)], axis=0)
+            pictures = [sketch.paint(total, 0.1 * (number > 0)) for number in range(shown)]
+            return np.mean([goals @ self.look(picture) for picture in pictures], axis=0)
 
         def missed(found: Float64) -> float:
             return math.log(float(shares @ np.exp(SHARP * (1.0 - signs * found)))) / SHARP
@@ -156,34 +166,47 @@ class Refiner:
         def loss(x: Float64) -> float:
             return missed(cosines(moved(x), 1)) + penalty * float(x @ x)
 
-        start = [part.offset for part in parts]
-        best = moved(minimise(loss, len(parts) + len(self._directions), tries, np.random.default_rng(0), progress))
-        before, after = cosines(start, SHOWN), cosines(best, SHOWN)
-        if missed(after) >= missed(before):
-            best, after = start, before
-        found = tuple(replace(part, offset=offset) for part, offset in zip(parts, best, strict=True))
-        return Refined(found, tuple(map(float, before)), tuple(map(float, after)))
+        given = [part.offset for part in parts]
+        before = cosines(given, SHOWN)
+        begun, seen = balanced([self._cleared(part) for part in parts])
+        same = all(np.array_equal(one, other) for one, other in zip(begun, given, strict=True))
+        first = before if same else cosines(begun, SHOWN)
+        found = minimise(loss, len(parts) + len(self._directions), tries, np.random.default_rng(0), progress)
+        best, still_seen = balanced(moved(found))
+        after = cosines(best, SHOWN)
+        if missed(after) >= missed(first) or still_seen < min(seen, ENOUGH):
+            best, after = begun, first
+        refined = tuple(replace(part, offset=offset) for part, offset in zip(parts, best, strict=True))
+        return Refined(refined, tuple(map(float, before)), tuple(map(float, after)))
+
+    def _cleared(self, part: Part) -> Float32:
+        """Its offset with the scene that it means standing clearly, and without those that it hardly means.
+
+        Inversion encoder and tower have read the same anchor; what it means most is what both say.
+        """
+        if not self._has_axes or part.weight <= 0.0:
+            return part.offset
+        scenes = part.offset[:, SCENE_SLICE].mean(0)
+        likeness = np.exp(self._scenes @ part.embedding / TEMPERATURE)
+        likeness /= likeness.sum()
+        meant = int((likeness * scenes.clip(0.0, 1.0)).argmax())
+        if scenes[meant] < TRACE:
+            return part.offset
+        wanted = np.where((likeness < UNLIKELY) & (scenes > TRACE), 0.0, scenes)
+        wanted[meant] = max(scenes[meant], CLEAR)
+        cleared = part.offset.copy()
+        cleared[:, SCENE_SLICE] += wanted - scenes
+        return cleared
 
 
-class _Easel:
-    """What a show would show of a preset over which nothing sounds, at one moment after another."""
-
-    def __init__(
-        self, bundle: Bundle, sessions: Mapping[str, Session], base: Mapping[str, Any], controls: Mapping[str, float]
-    ) -> None:
-        self._painter = Painter(bundle, sessions, SAMPLE_RATE)
-        self._painter.controls |= {**controls, "sound/weight": 0.0, "flash/limit": False}
-        self._base, self._now = base, 0.0
-
-    def paint(self, offset: Any, shown: int) -> list[NDArray[np.uint8]]:
-        """So many pictures, a tenth of a second apart; the first at the moment of the last one that was painted."""
-        pictures = []
-        for number in range(shown):
-            self._now += 0.1 * (number > 0)
-            self._painter.go({"base": self._base, "offset": offset}, self._now)
-            self._painter.move(self._now)
-            pictures.append(self._painter.picture()[..., :3].copy())
-        return pictures
+def _has_axes(mapping: Session, z_dim: int) -> bool:
+    """Whether W begins with the world's factors, each on an axis of its own (`training.networks.stylegan2.Mapping`)."""
+    if z_dim != INDEX["flash"]:
+        return False
+    z = np.linspace(-1.5, 1.5, z_dim, dtype=np.float32)
+    w = mapping.run({"z": z[np.newaxis]})["w"][0]
+    known = [math.sqrt(3.0) * math.erf(value * math.sqrt(0.5)) for value in z.tolist()]
+    return bool(np.abs(w[:, :z_dim] - known).max() < 1e-3 and np.abs(w[:, SCENE_SLICE]).max() < 1e-3)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -112,6 +112,34 @@ def test_neighbours_in_training_are_one_landscape_at_two_intensities() -> None:
     assert 10 < int((vectors[:, flash] == factors.REST).sum()) < 30
 
 
+def test_the_size_of_a_picture_is_no_matter_to_the_judges(tiles: FieldTiles) -> None:
+    vectors = factors.draw(2, seeded(409, 0), calm=0.0)
+    offsets = torch.rand(2, fields.COUNT, 2, generator=seeded(409, 1))
+    small = render(vectors, fields.scroll(tiles.at(144), offsets))
+    seen = judging.for_picture(small)
+    for times in (2, 4):  # 288×512 and 576×1024
+        large = small.repeat_interleave(times, 2).repeat_interleave(times, 3)
+        assert int((judging.for_picture(large).int() - seen.int()).abs().max()) <= 1  # rounding
+
+
+def test_what_is_seen_of_each_scene_of_a_mixture(tiles: FieldTiles) -> None:
+    shown, which, seen = train_judge.mixtures(train_judge.thinned(tiles, 72), 48, seeded(410))
+    assert shown.shape == (48, 3, *judging.PICTURE)
+    assert (which[:, 0] < which[:, 1]).all()
+    water = factors.SCENES.index("underwater")
+    under = (which == water).any(1)
+    assert 3 < int(under.sum()) < 24
+    least = seen.amin(1)
+    assert float(least[under].median()) < 0.25 < 0.5 < float(least[~under].median())
+    assert float(seen.amax(1).min()) > 0.2
+
+
+def test_half_of_what_the_picture_judge_learns_from_are_mixtures() -> None:
+    present = (train_judge.draw_factors(400, seeded(2))[:, factors.SCENE_SLICE] > 0).sum(1)
+    assert 0.4 < float((present == 2).float().mean()) < 0.6
+    assert 0.05 < float((present == 0).float().mean()) < 0.16
+
+
 def test_a_file_that_holds_no_judges_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "judge.safetensors"
     for content in (None, b"nothing of the kind", b""):

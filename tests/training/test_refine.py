@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from presets.compose import compose
 from presets.store import PresetStore
 from presets.text import text_encoder
 from training import refine
-from training.refine import Part, Refiner, minimise, read_picture
+from training.refine import CLEAR, Part, Refiner, minimise, read_picture
+from training.world.factors import SCENE_SLICE, SCENES
 
 BASE = {"seed": 7}
 
@@ -81,6 +83,25 @@ def test_what_cannot_be_bettered_stays(refiner, encode, monkeypatch):
     found = refiner.refine(BASE, parts, progress=False)
     assert np.array_equal(found.parts[0].offset, parts[0].offset)
     assert found.after == found.before
+
+
+def test_the_scene_that_is_meant_stands_clearly(refiner, bundle, encode):
+    """What encoder and tower both say is meant; what only the encoder says goes."""
+    rain, wind, mud = (SCENE_SLICE.start + SCENES.index(name) for name in ("rain", "wind", "mud"))
+    clear = part(encode, "heavy rain")
+    clear.offset[:, SCENE_SLICE] = 0.0
+    clear.offset[:, rain] = 0.8
+    assert np.array_equal(refiner._cleared(clear), clear.offset)
+    unsure = replace(clear, offset=clear.offset.copy())
+    unsure.offset[:, rain], unsure.offset[:, wind], unsure.offset[:, mud] = 0.16, 0.4, 0.05
+    cleared = refiner._cleared(unsure)
+    assert cleared[:, rain] == pytest.approx(CLEAR)
+    assert cleared[:, wind] == pytest.approx(0.0, abs=1e-6)
+    assert cleared[:, mud] == pytest.approx(0.05)  # a trace, which shows nothing
+    rest = [axis for axis in range(cleared.shape[1]) if axis not in (rain, wind)]
+    assert np.array_equal(cleared[:, rest], unsure.offset[:, rest])
+    for same in (replace(unsure, weight=-0.5), replace(unsure, offset=np.zeros_like(unsure.offset))):
+        assert np.array_equal(refiner._cleared(same), same.offset)
 
 
 def test_a_weight_of_nothing_is_refused(refiner, encode):

@@ -40,7 +40,7 @@ from training.world.factors import SCENES
 from training.world.sound import SAMPLE_RATE
 
 SCHEMA = 1
-FIRST_KID = 0.04955
+FIRST_KID = 0.04241
 """KID under picture features of the first bundle that was shipped, with these judges and this reference set."""
 SEEDS = 30_000  # of the silent landscapes
 CHANCE = 1 / len(SCENES)

@@ -1,7 +1,8 @@
-"""Trains both judges from world pictures: `python -m training.evaluation.train_judge`, about five minutes on one core.
+"""Trains both judges from world pictures: `python -m training.evaluation.train_judge`, some minutes on one core.
 
-Every picture comes from `SEED`, a stream that no bundle is trained with. The judges' own accuracy is measured on
-further pictures, drawn at the full size of a bundle's picture and averaged down; it stands in the file's metadata.
+Every picture comes from `SEED` or `PICTURE_SEED`, streams that no bundle is trained with, and half of those that the
+picture judge learns from show two scenes. The judges' own accuracy is measured on further pictures; it stands in the
+file's metadata.
 
 A picture of the world is worked out point by point, so every second point of every second row of a full-size picture
 can be had without the others (`thinned`). Tiles averaged down instead would lose bubbles, leaves and drops.
@@ -39,11 +40,14 @@ from training.world import factors, fields
 from training.world.film import Film
 from training.world.picture import render
 
-SEED = 8_150_117  # of the judges alone
+SEED, PICTURE_SEED = 8_150_117, 4_242  # of the judges alone; of the pictures that the picture judge learns from
 SIZE = (288, 512)  # the field tiles are drawn at this size
-PICTURES, PICTURE_ROWS = 2600, 144
+PICTURES, PICTURE_ROWS = 3600, 144
+CALM, PAIRED = 0.1, 0.5  # of the pictures: without a scene, with two
+FAINTEST = 0.08  # of two scenes
 FILMS, FILM_ROWS = 180, 72
-TESTED, TESTED_FILMS = 100, 54
+TESTED, TESTED_MIXTURES, TESTED_FILMS = 100, 120, 54
+SEEN = 0.5  # of a scene, for it to be seen in a mixture
 PICTURE_STEPS, FILM_STEPS, BATCH = 1500, 400, 16
 LEARNING_RATE = 2.5e-3
 BETWEEN_STROKES = 0.5  # of all pictures
@@ -57,13 +61,16 @@ def train(path: Path = FILE, *, scale: float = 1.0, progress: bool = True) -> di
     def some(number: int) -> int:
         return max(2, round(scale * number))
 
-    picture = train_picture_judge(
-        *world_pictures(thinned(tiles, PICTURE_ROWS), some(PICTURES), seeded(SEED, 1)), some(PICTURE_STEPS), progress
-    )
+    halves = [
+        world_pictures(thinned(tiles, PICTURE_ROWS), 2 * max(1, some(PICTURES) // 4), seeded(PICTURE_SEED, half))
+        for half in range(2)
+    ]
+    vectors, pictures = (torch.cat(part) for part in zip(*halves, strict=True))
+    picture = train_picture_judge(vectors, pictures, some(PICTURE_STEPS), progress)
     film = train_film_judge(tiles, some(FILMS), some(FILM_STEPS), progress)
     about = {
-        "data": f"the synthetic world, seed {SEED}: {some(PICTURES)} pictures, {some(FILMS)} films",
-        **measure(picture, film, tiles, some(TESTED), some(TESTED_FILMS)),
+        "data": f"the synthetic world, seeds {SEED} and {PICTURE_SEED}: {len(pictures)} pictures, {some(FILMS)} films",
+        **measure(picture, film, tiles, some(TESTED), some(TESTED_MIXTURES), some(TESTED_FILMS)),
         "seconds": str(round(time.monotonic() - began)),
         "torch": torch.__version__,
     }
@@ -113,12 +120,15 @@ def thinned(tiles: FieldTiles, rows: int) -> Tensor:
 def draw_factors(count: int, draws: torch.Generator) -> Tensor:
     """Factors `[count, COUNT]` of still pictures, calm ones and mixtures of two scenes among them.
 
-    Two neighbours, 2i and 2i + 1, are one landscape at two intensities; half of all are between strokes.
+    Two neighbours, 2i and 2i + 1, are one landscape at two intensities; half of all are between strokes. Of two scenes
+    one may be very faint the second time: most of what hides another is seen beside it only so.
     """
-    vectors = factors.draw(-(-count // 2), draws).repeat_interleave(2, 0)[:count]
+    vectors = factors.draw(-(-count // 2), draws, calm=CALM, pair=PAIRED).repeat_interleave(2, 0)[:count]
     again = vectors[1::2]
     scenes = again[:, factors.SCENE_SLICE]
-    scenes[:] = torch.where(scenes > 0, 0.12 + 0.88 * torch.rand(scenes.shape, generator=draws), 0.0)
+    strength, paired = torch.rand(scenes.shape, generator=draws), (scenes > 0).sum(1, keepdim=True) > 1
+    intensity = torch.where(paired, FAINTEST ** (1 - strength), 0.12 + 0.88 * strength)
+    scenes[:] = torch.where(scenes > 0, intensity, 0.0)
     again[:, factors.INDEX["flash"]] = torch.randn(len(again), generator=draws)
     resting = torch.rand(count, generator=draws) < BETWEEN_STROKES
     vectors[resting, factors.INDEX["flash"]] = factors.REST
@@ -243,26 +253,60 @@ def standardise(judge: PictureJudge | FilmJudge, inputs: Tensor) -> None:
 
 
 @torch.no_grad()
-def measure(picture: PictureJudge, film: FilmJudge, tiles: FieldTiles, pictures: int, films: int) -> dict[str, str]:
+def mixtures(tiles: Tensor, count: int, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures of two scenes `[count, 3, 72, 128]` in bytes, which two `[count, 2]`, how much of each is seen.
+
+    Seen of a scene: how much the picture changes when it is taken out, as a part of what it changes when it is alone.
+    """
+    vectors = factors.draw(count, draws, calm=0.0, pair=1.0)
+    vectors[torch.rand(count, generator=draws) < BETWEEN_STROKES, factors.INDEX["flash"]] = factors.REST
+    offsets = torch.rand(count, fields.COUNT, 2, generator=draws)
+    which = vectors[:, factors.SCENE_SLICE].topk(2, 1).indices.sort(1).values
+    sides = []
+    for out in (which[:, :0], which[:, :1], which[:, 1:], which):
+        left = vectors.clone()
+        left[:, factors.SCENE_SLICE].scatter_(1, out, 0.0)
+        batches = zip(left.split(8), offsets.split(8), strict=True)
+        sides.append(torch.cat([for_picture(render(v, fields.scroll(tiles, o))) for v, o in batches]))
+    both, second, first, none = (side.float() for side in sides)
+    changes = [(a - b).abs().mean((1, 2, 3)) for a, b in ((both, second), (first, none), (both, first), (second, none))]
+    seen = torch.stack([taken / alone.clamp(min=1e-3) for taken, alone in (changes[:2], changes[2:])], 1)
+    return sides[0], which, seen
+
+
+@torch.no_grad()
+def measure(
+    picture: PictureJudge, film: FilmJudge, tiles: FieldTiles, pictures: int, pairs: int, films: int
+) -> dict[str, str]:
     """How right the judges are about world pictures and films that they have not learned from.
 
-    Scenes at full size; which of two pictures of one landscape is the more intense as the judges learned them.
+    Single scenes at full size, the rest as the judges learned it: mixtures, and which of two pictures of one landscape
+    is the more intense.
     """
 
     def right(answers: Tensor) -> str:
         return f"{float(answers.float().mean()):.3f}" if len(answers) else "none"
 
-    vectors, shown = world_pictures(tiles.full, pictures, seeded(SEED, 5))
+    draws, thin = seeded(SEED, 5), thinned(tiles, PICTURE_ROWS)
+    vectors = factors.draw(pictures, draws, pair=0.0)
+    vectors[torch.rand(pictures, generator=draws) < BETWEEN_STROKES, factors.INDEX["flash"]] = factors.REST
+    offsets = torch.rand(pictures, fields.COUNT, 2, generator=draws)
+    batches = zip(vectors.split(8), offsets.split(8), strict=True)
+    shown = torch.cat([for_picture(render(v, fields.scroll(tiles.full, o))) for v, o in batches])
     scenes, intensity = picture(shown.float() / 255).scenes, vectors[:, factors.SCENE_SLICE]
-    count = (intensity > 0).sum(1)
-    single, calm, pair = count == 1, count == 0, count == 2
-    both = [values[pair].topk(2, 1).indices.sort(1).values for values in (scenes, intensity)]
+    calm = (intensity == 0).all(1)
 
-    vectors, shown = world_pictures(thinned(tiles, PICTURE_ROWS), 3 * pictures, seeded(SEED, 8))
-    leading = vectors[:, factors.SCENE_SLICE].argmax(1, keepdim=True)[::2].repeat_interleave(2, 0)
+    mixed, which, seen = mixtures(thin, pairs, seeded(SEED, 9))
+    order = picture(mixed.float() / 255).scenes.argsort(1, descending=True).argsort(1)
+    worse = order.gather(1, which).amax(1)
+    there = (seen >= SEEN).all(1)
+
+    vectors, shown = world_pictures(thin, 3 * pictures, seeded(SEED, 8))
+    intensities = vectors[:, factors.SCENE_SLICE]
+    leading = intensities.argmax(1, keepdim=True)
     told = torch.cat([picture(part.float() / 255).intensity for part in shown.split(64)]).gather(1, leading)[:, 0]
-    true = vectors[:, factors.SCENE_SLICE].gather(1, leading)[:, 0]
-    further = (true[::2] - true[1::2]).abs() > 0.1
+    true = intensities.gather(1, leading)[:, 0]
+    further = ((intensities[::2] > 0).sum(1) == 1) & ((true[::2] - true[1::2]).abs() > 0.1)
 
     draws = seeded(SEED, 6)
     sparse = thinned(tiles, FILM_ROWS)
@@ -271,11 +315,15 @@ def measure(picture: PictureJudge, film: FilmJudge, tiles: FieldTiles, pictures:
     cut = [ordered(f.float() / 255, k, draws) for (_, f), k in zip(drawn, order.tolist(), strict=True)]
     watched = film(torch.stack(cut))
     return {
-        "tested": f"{int(single.sum())} pictures of one scene, {int(calm.sum())} calm, {int(pair.sum())} mixtures; "
-        f"{int(further.sum())} pairs of intensities; {films} films",
-        "scene_accuracy": right(scenes.argmax(1)[single] == intensity.argmax(1)[single]),
+        "tested": f"{int((~calm).sum())} pictures of one scene, {int(calm.sum())} calm, {pairs} mixtures, in "
+        f"{int(there.sum())} of which at least half of each scene is seen; {int(further.sum())} pairs of intensities; "
+        f"{films} films",
+        "scene_accuracy": right(scenes.argmax(1)[~calm] == intensity.argmax(1)[~calm]),
         "calm_accuracy": right((scenes[calm] < 0).all(1)),
-        "mixture_accuracy": right((both[0] == both[1]).all(1)),
+        "mixture_accuracy": right(worse < 2),
+        "mixture_accuracy_in_three": right(worse < 3),
+        "seen_mixture_accuracy": right(worse[there] < 2),
+        "seen_mixture_accuracy_in_three": right(worse[there] < 3),
         "intensity_order_accuracy": right(((told[::2] > told[1::2]) == (true[::2] > true[1::2]))[further]),
         "film_scene_accuracy": right(watched.scenes.argmax(1) == torch.stack([s for s, _ in drawn]).argmax(1)),
         "film_order_accuracy": right(watched.order.argmax(1) == order),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from presets.balance import Sketch, balance
 from presets.compose import pulls
 from presets.sound import hear
 from presets.text import TextEncoder
@@ -26,6 +27,9 @@ SETTLED_S = 0.4
 SILENCE = np.zeros(round(0.8 * SAMPLE_RATE), np.float32)
 BLEND_S = 3.6
 BLEND_CLIP = 1000  # numbers from here on: sounds that no other figure hears
+WORLD_ITSELF = (
+    "mixture_accuracy", "mixture_accuracy_in_three", "seen_mixture_accuracy", "seen_mixture_accuracy_in_three",
+)  # fmt: skip
 SEEDS = 10_000  # of the landscapes, apart from those of other figures
 
 
@@ -74,7 +78,7 @@ def blend_figures(
     """Words of one scene with the sound of another: is each among the two, and the three, that the judge sees most of?
 
     The first `count` of all 72 ordered pairs. Words and sound have their default weights; `at_half`: a preset of the
-    words and of the clip, both at weight 0.5, over which nothing sounds.
+    words and of the clip, both at weight 0.5, over which nothing sounds, in balance as `cymatic presets new` makes it.
     """
     live, still = [], []
     pairs = [(scene, stride) for stride in range(1, len(SCENES)) for scene in range(len(SCENES))]
@@ -87,7 +91,10 @@ def blend_figures(
         live.append(_ranks(judges, shown, scene, other))
         heard = hear(easel.sessions["encoder"], easel.bundle, sound, SAMPLE_RATE)
         parts = (words, np.zeros_like(words) if heard is None else heard.delta)
-        both = sum(np.float32(pull) * part for pull, part in zip(pulls((0.5, 0.5)), parts, strict=True))
+        pulled = pulls((0.5, 0.5))
+        sketch = Sketch(easel.bundle, easel.sessions, {"seed": seed})
+        factors = balance(sketch.paint, parts, pulled).factors
+        both = sum(np.float32(f * p) * part for f, p, part in zip(factors, pulled, parts, strict=True))
         shown = easel.paint(SILENCE, seed, fps=LOOK_FPS, offset=both, warm_s=SETTLED_S)
         still.append(_ranks(judges, shown, scene, other))
         tick()
@@ -95,7 +102,7 @@ def blend_figures(
         **_found(live),
         "at_half": _found(still),
         "chance": {"both": round(1 / 36, 4), "each": round(2 / 9, 4), "both_in_three": round(1 / 12, 4)},
-        "world_itself": judges.about.get("mixture_accuracy"),
+        "world_itself": {name: judges.about.get(name) for name in WORLD_ITSELF},
     }
 
 

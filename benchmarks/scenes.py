@@ -29,6 +29,7 @@ from training.world.sound import SAMPLE_RATE, synthesise
 SOUND_S, WARM_S, SHOW_S = 30.0, 3.0, 8.0
 STRIKING = ("explosion",)
 OSC_PORT = 9179
+SIZE = (288, 512)  # of each picture on the sheet
 COLUMNS = 3
 
 
@@ -86,13 +87,13 @@ def main() -> None:
             track = draw_tracks(SOUND_S, draws, scene=number)
             soundfile.write(sound, synthesise(track, draws).numpy(), SAMPLE_RATE)
             pictures.append(picture_of(sound, args.bundle, args.preset, scene in STRIKING))
-    height, width = pictures[0].shape[:2]
+    height, width = SIZE
     rows = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * width, rows * height))
     pen = ImageDraw.Draw(sheet)
     for i, (scene, picture) in enumerate(zip(SCENES, pictures, strict=True)):
         corner = (i % COLUMNS * width, i // COLUMNS * height)
-        sheet.paste(Image.fromarray(picture), corner)
+        sheet.paste(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS), corner)
         place = (corner[0] + 12, corner[1] + height - 26)
         pen.text((place[0] + 1, place[1] + 1), scene, fill=(0, 0, 0), font_size=16)
         pen.text(place, scene, fill=(255, 255, 255), font_size=16)

@@ -46,11 +46,12 @@ SMALLEST_GRID = 36
 """Grids with fewer rows stay in f32."""
 FEWEST_OUTPUTS = 8
 STEPS = 127.0
-HEADROOM = 1.1
+HEADROOM = 1.2
 """More than any value that was seen while calibrating."""
-SMALLEST_SPAN = 0.02
+SMALLEST_SPAN = 0.1
 """No channel is taken for smaller than this share of the greatest one: one that was silent so far may speak up."""
 CALM_PLACES = 8
+STRENGTHS = (1.0, 2.5, 5.0)
 
 
 def add_int8(folder: Path) -> dict[str, dict[str, float]]:
@@ -91,7 +92,8 @@ def write_int8(bundle: Bundle, target: Path) -> None:
 def calibration(bundle: Bundle) -> Iterator[Tensors]:
     """Generator inputs from all over what a show may ask for.
 
-    Calm places that the mapping draws, what the bundle's scenes are in words, and each with the stroke of an onset.
+    Calm places that the mapping draws, what the bundle's scenes are in words, also as strong as loud sound makes them,
+    and each with the stroke of an onset.
     """
     tensors, manifest = bundle.tensors, bundle.manifest
     places: list[NDArray[np.float32]] = []
@@ -102,7 +104,8 @@ def calibration(bundle: Bundle) -> Iterator[Tensors]:
     if manifest.text is not None:
         words = open_graph(bundle, "text", "onnxruntime")
         for scene in manifest.scenes:
-            places.append(tensors["w_avg"] + words.run({"tokens": manifest.text.tokens(scene)})["delta"])
+            delta = words.run({"tokens": manifest.text.tokens(scene)})["delta"]
+            places += [base + strength * delta for base in (tensors["w_avg"], places[0]) for strength in STRENGTHS]
         words.close()
     spec = manifest.graphs[GRAPH].inputs
     textures = FieldFlow.of(bundle).sample() if manifest.fields else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from cymatic.refining import in_balance, with_images
+from cymatic.refining import with_images
 from engine.control.registry import CONTROLS
 from engine.errors import ControlError, PresetError
 
@@ -196,12 +196,10 @@ def _new(args: argparse.Namespace) -> None:
     images = tuple((Path(file), _number(weight, f"--image {file}")) for file, weight in args.image)
     recipe = Recipe(args.name, args.description, texts, args.seed, controls, args.fade, args.bank, maps)
     bundle = _bundle(args.bundle)
-
-    def finish(preset: Preset) -> Preset:
-        preset = with_images(preset, bundle, images, args.refine, _say)
-        return preset if args.refine else in_balance(preset, bundle, _say)  # refined ones are
-
-    _make((recipe,), store, bundle, sentences=args.sentences, sounds=sounds, finish=finish)
+    _make(
+        (recipe,), store, bundle, sentences=args.sentences, sounds=sounds,
+        finish=lambda preset: with_images(preset, bundle, images, args.refine, _say, balanced=True),
+    )  # fmt: skip
 
 
 def _blend(args: argparse.Namespace) -> None:

@@ -52,9 +52,11 @@ def in_balance(preset: Preset, bundle: Bundle, say: Callable[[str], None]) -> Pr
 
 
 def with_images(
-    preset: Preset, bundle: Bundle, images: Sequence[tuple[Path, float]], refine: bool, say: Callable[[str], None]
-) -> Preset:
-    """The preset with an anchor for each (picture, weight), and all of its anchors refined if `refine` says so.
+    preset: Preset, bundle: Bundle, images: Sequence[tuple[Path, float]], refine: bool, say: Callable[[str], None],
+    *, balanced: bool = False,
+) -> Preset:  # fmt: skip
+    """The preset with an anchor for each (picture, weight), and all of its anchors refined if `refine` says so, or in
+    balance at least if `balanced` does.
 
     `say` is told how near the picture is to each anchor, before and after. Raises `PresetError`, one line.
     """
@@ -63,7 +65,7 @@ def with_images(
     from presets.text import Encoded
 
     if not images and not refine:
-        return preset
+        return in_balance(preset, bundle, say) if balanced else preset
     base = preset.base.model_dump(mode="json")
     with _refiner(bundle) as refiner:
         from training.refine import Part, read_picture
@@ -87,7 +89,8 @@ def with_images(
             preset = _with_anchors(preset, anchors)
             for old, before, after in zip(anchors, found.before, found.after, strict=True):
                 say(f"{old.kind} {old.source!r}: {before:.2f} like it before, {after:.2f} after")
-    return preset
+            return preset
+    return in_balance(preset, bundle, say) if balanced else preset
 
 
 def _with_anchors(preset: Preset, anchors: Sequence[object]) -> Preset:

@@ -107,7 +107,8 @@ def test_scales_reach_beyond_what_was_seen() -> None:
     seen = onnx.reference.ReferenceEvaluator(shown).run(["small"], feeds(1, 0)[0])[0]
     channels = np.abs(seen).max((0, 2, 3))
     share = held["small_times"].ravel()
-    assert held["small_step"] * 127 / share == pytest.approx(quantise.HEADROOM * channels, rel=1e-4), "each channel has its own scale"
+    reach = pytest.approx(quantise.HEADROOM * channels, rel=1e-4)
+    assert held["small_step"] * 127 / share == reach, "each channel has its own scale"
     kernel = numpy_helper.to_array(next(t for t in network().graph.initializer if t.name == "middle_w"))
     found = held["middle_sum_kernel_int8"] * held["middle_sum_kernel_step"][None, :, None, None]
     meant = kernel / share[:, None, None, None]  # its inputs, and so its axis 0, count more

@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from training.device import exact
 from training.networks.places import Part, Placed, Places, draw
 
 CELL = 4
@@ -328,6 +329,7 @@ class Generator(nn.Module):
             picture = rgb if picture is None else rgb + upsample(picture)
         return x, picture
 
+    @exact
     def _pyramid(self, fields: Tensor) -> dict[int, Tensor]:
         """The fields at their own size and at every half of it, by height. Averages as a convolution, for which CPU
         runtimes are much quicker than for pooling."""

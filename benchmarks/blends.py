@@ -111,7 +111,7 @@ def main() -> None:
                 draw_clip(sounded, CLIPS + 100 * args.seed + number + 10_000 * again, 10**9, CLIP_S).sound
                 for again in count()
             )
-            heard = next(found for clip in clips if (found := hear(sessions["encoder"], bundle, clip, SAMPLE_RATE)))
+            heard = next(found for clip in clips if (found := hear(sessions, bundle, clip, SAMPLE_RATE)))
             base = Seed(seed=int(draws.integers(2**31)))
             anchors = (
                 anchor("text", text, 0.5, encode(text), graphs["text"].sha256),

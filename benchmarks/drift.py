@@ -53,7 +53,7 @@ METRICS = ("norm", "accuracy", "colourfulness")
 
 
 class Remembering:
-    """The encoder, which has no state: what it has heard before, bit for bit, it need not hear again."""
+    """An encoder, which has no state: what it has heard before, bit for bit, it need not hear again."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -121,7 +121,7 @@ def drift(bundle: Bundle, sessions: Mapping[str, Session], judges: Judges, minut
         for _ in range(math.ceil(total_s / LOOP_S) + 1):
             yield from np.split(loop, range(SAMPLE_RATE, len(loop), SAMPLE_RATE))
 
-    encoder = Remembering(sessions["encoder"])
+    remembering = {name: Remembering(sessions[name]) for name in ("encoder", "reader")}
     w_avg = bundle.tensors["w_avg"]
     rows: dict[str, list[list[float]]] = {metric: [[] for _ in range(int(total_s // STRETCH_S))] for metric in METRICS}
     largest, resets = 0.0, 0
@@ -129,7 +129,7 @@ def drift(bundle: Bundle, sessions: Mapping[str, Session], judges: Judges, minut
         again_and_again(),
         SAMPLE_RATE,
         bundle,
-        {**sessions, "encoder": encoder},
+        {**sessions, **remembering},
         CALM,
         fps=PICTURE_FPS,
         seed=seed,
@@ -164,7 +164,7 @@ def drift(bundle: Bundle, sessions: Mapping[str, Session], judges: Judges, minut
         "minutes": minutes,
         "latent_steps": round((LOOP_S + total_s) * bundle.manifest.latents.rate_hz),
         "pictures": sum(map(len, rows["norm"])),
-        "encoder_runs": encoder.runs,
+        "encoder_runs": remembering["encoder"].runs,
         "broken_steps": resets,
         "largest_norm": largest,
         "took_s": round(time.perf_counter() - begun_at, 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -203,7 +203,6 @@ def _new(args: argparse.Namespace) -> None:
 
 
 def _blend(args: argparse.Namespace) -> None:
-    from contextlib import closing
 
     from engine.runtime import open_session
     from presets.blend import blend, seed_place
@@ -269,7 +268,6 @@ def _is_free(store: PresetStore, args: argparse.Namespace) -> None:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from contextlib import closing
 
     from engine.runtime import open_session
     from presets.projection import Projection, ProjectionCard, write_projection
@@ -336,16 +334,15 @@ def _make(
 
 def _heard(bundle: Bundle, sounds: Sequence[tuple[Path, float]]) -> list[Anchor]:
     """An anchor for every clip."""
-    from contextlib import closing
-
     from engine.runtime import open_session
-    from presets.sound import sound_anchor, sound_encoder
+    from presets.sound import GRAPHS, sound_anchor, sound_encoder
 
     if not sounds:
         return []
     graph = bundle.manifest.graphs["encoder"].sha256
-    with closing(open_session(bundle.graph_path("encoder"))) as session:
-        encode = sound_encoder(session, bundle)
+    with ExitStack() as opened:
+        sessions = {name: opened.enter_context(closing(open_session(bundle.graph_path(name)))) for name in GRAPHS}
+        encode = sound_encoder(sessions, bundle)
         return [sound_anchor(path, weight, encode(path), graph) for path, weight in sounds]
 
 

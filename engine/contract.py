@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-GRAPHS = ("encoder", "recurrent", "generator", "text", "mapping")
+GRAPHS = ("encoder", "reader", "recurrent", "generator", "text", "mapping")
 GROUPS = ("coarse", "mid", "fine")
 Size = Annotated[int, Field(ge=1, le=65536)]
 
@@ -78,7 +78,8 @@ def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
         tokens = TensorSpec(shape=(1, d.text_length), dtype="int64")
         text["text"] = ({"tokens": tokens}, {"delta": w, "embedding": unit})
     return {
-        "encoder": ({"mel": f32(1, 1, d.bands, d.columns)}, {"delta": w, "embedding": unit}),
+        "encoder": ({"mel": f32(1, 1, d.bands, d.columns)}, {"delta": w}),
+        "reader": ({"mel": f32(1, 1, d.bands, d.columns)}, {"embedding": unit}),
         "recurrent": (
             {"w": w, "base": w, "delta": w, "noise": w} | {f"h_{group}": hidden for group in GROUPS},
             {"w_next": w} | {f"h_{group}_next": hidden for group in GROUPS},

@@ -118,8 +118,8 @@ def paint(
         w_plus = painter.move(now)
         if not between:
             image = painter.picture()
-            features, latents = painter.features, painter.latents
-            yield Painted(now, image, w_plus[0], features.level, features.onset, latents.scenes, latents.resets)
+            features, scenes = painter.features, painter.scenes.likeness
+            yield Painted(now, image, w_plus[0], features.level, features.onset, scenes, painter.latents.resets)
 
 
 def frame_count(sound_s: float, fps: float, seconds: float | None = None) -> int:

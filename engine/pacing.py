@@ -55,11 +55,13 @@ class Pacer:
         self._due: float | None = None
         self._early = False
         self._governor: Governor | None = None
+        self._to_tell: str | None = None
         if fps is not None:
             self._governor = Governor((fps,))
         elif held is not None:
             note = f"{held:g} of {FULL_FPS:g} frames/s, as before" if held < FULL_FPS else None
             self._governor = Governor(fps=held, note=note)
+            self._to_tell = f"{held:g} frames/s, as before"
 
     @property
     def note(self) -> str | None:
@@ -74,7 +76,7 @@ class Pacer:
         return self._started
 
     def end(self) -> str | None:
-        """Takes note of a finished frame. Returns a line when the rate has just been chosen or changed, else None."""
+        """Takes note of a finished frame. Returns a line when the rate is new (chosen, kept, changed), else None."""
         now = self._clock()
         if self.fps is None or self._governor is None:
             self._work_s.append(now - self._started)
@@ -95,8 +97,9 @@ class Pacer:
         if late:
             self.late_frames += 1
             self._due = max(self._due, now - CATCH_UP * period)
-        told = self._governor.judge(now, now - self._started, late)
+        changed = self._governor.judge(now, now - self._started, late)
         self.fps = self._governor.fps
+        told, self._to_tell = changed or self._to_tell, None
         return told
 
     def wait(self, struck: Callable[[], bool] = lambda: False) -> None:

@@ -29,11 +29,12 @@ from engine.fields import FieldFlow
 from engine.flash import FlashLimiter
 from engine.latents.blend import SlowLevel, blend
 from engine.latents.loop import LatentLoop
+from engine.latents.scenes import SceneReader
 from engine.reactivity import Map, Reactivity, measure
 from engine.runtime.session import Precision, Runtime, Session, Tensors
 from engine.slot import STAGES
 
-GRAPHS = ("generator", "mapping", "encoder", "recurrent")
+GRAPHS = ("generator", "mapping", "encoder", "recurrent", "reader")
 """The graphs of a bundle that painting needs, opened."""
 LONGEST_STEP_S = 0.1
 """The fields never flow further than this in one frame, whatever a stall took."""
@@ -54,6 +55,7 @@ class Painter:
     features : level, onset and beat of what was heard.
     limiter : holds back what would flash, while `flash/limit` is on.
     latents : the encoder and recurrent loop, with what it makes of the newest sound.
+    scenes : which of the bundle's scenes the newest sound is like.
     stages_ms : how long each of `STAGES` took when it last ran.
     stats : the same for the newest picture, in the order of `STAGES`; NaN for a stage that did not run for it.
     """
@@ -66,6 +68,7 @@ class Painter:
         self._mel = MelAnalyser(sample_rate, manifest.mel)
         self.features = FastFeatures(sample_rate)
         self.latents = LatentLoop(bundle, self._sessions["encoder"], self._sessions["recurrent"], seed)
+        self.scenes = SceneReader(bundle, self._sessions["reader"])
         self._flow: FieldFlow | None = None
         if manifest.fields:
             self._flow = FieldFlow.of(bundle)
@@ -84,7 +87,6 @@ class Painter:
         self._moved_at: float | None = None
         self._stepped_at: float | None = None
         self._shown_onsets = 0  # those that a picture has answered
-        self._postponed = False  # a step of the latent is due that had to wait for a picture
         self._base = self._offset = self._w_avg
         self._moved: Mapping[str, Any] = {}  # the controls, as the maps have moved them
         self._w_plus: Float32 = self._w_avg[np.newaxis]
@@ -165,8 +167,8 @@ class Painter:
         recurrent step. Needs a preset.
 
         `move` does it unless it was done for this `now`; a caller that lives in real time does it before, and hears
-        once more in between, for the encoder takes its time. A picture that answers an onset does not wait for it: the
-        step is made with the next one.
+        once more in between, for the encoder takes its time. A picture that answers an onset does not wait until the
+        sound's scene is read: that is done with the next one.
         """
         assert self._fade is not None, "no preset was named"
         self._stepped_at = now
@@ -179,12 +181,13 @@ class Painter:
             measured = measure(features, self.beat(now))
             controls = self._reactivity.move(controls, measured, self._passed(now), self._fade.share)
         self._moved = controls
-        if latents.due(now) or self._postponed:
-            self._postponed = self.struck and not self._postponed
-            if not self._postponed:
-                latents.step(self._mel.window(), self._base, controls["noise"], self.beat(now))
-                self._took("encoder", self._sessions["encoder"].ms)
-                self._took("recurrent", self._sessions["recurrent"].ms)
+        if latents.due(now):
+            latents.step(self._mel.window(), self._base, controls["noise"], self.beat(now))
+            self._took("encoder", self._sessions["encoder"].ms)
+            self._took("recurrent", self._sessions["recurrent"].ms)
+        if not self.struck and self.scenes.due(now):
+            self.scenes.read(self._mel.window())
+            self._took("encoder", self._frame_ms.get("encoder", 0.0) + self._sessions["reader"].ms)
 
     def move(self, now: float) -> Float32:
         """Take the latent and the fields to time `now` (s): float32 `[1, L, D]`, a new array. Needs a preset."""

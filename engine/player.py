@@ -201,7 +201,7 @@ class Player:
             "onset": round(features.onset, 4),
             "clip": features.clip,
             "beat": None if heard is None else {**asdict(heard), "at": self._captured_at},
-            "scenes": [round(float(s), 4) for s in painter.latents.scenes],
+            "scenes": [round(float(s), 4) for s in painter.scenes.likeness],
             "scene_names": self._scene_names,
             "mel": [round(float(m), 3) for m in painter.mel[0, 0, :, -1]],
             "runtime": {name: {"name": r, "precision": p} for name, (r, p) in painter.runtimes.items()},

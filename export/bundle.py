@@ -36,7 +36,16 @@ from engine.bundle import (
 from engine.contract import Dimensions
 from engine.errors import BundleError
 from engine.runtime import open_session
-from export.graphs import Z_DIM, EncoderGraph, GeneratorGraph, MappingGraph, RecurrentGraph, TextGraph, drawn_inputs
+from export.graphs import (
+    Z_DIM,
+    EncoderGraph,
+    GeneratorGraph,
+    MappingGraph,
+    ReaderGraph,
+    RecurrentGraph,
+    TextGraph,
+    drawn_inputs,
+)
 from export.quantise import add_int8
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
@@ -101,15 +110,12 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=draws)
 
-    latent = (1, layers, dim)
+    latent, window = (1, layers, dim), normal(1, 1, mel.bands, mel.columns)
     hidden = trained.step.hidden
     inputs = drawn_inputs(trained.generator, draws)
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
-        "encoder": (
-            EncoderGraph(trained.inverters.sound, trained.joint.sound),
-            {"mel": normal(1, 1, mel.bands, mel.columns)},
-            ["delta", "embedding"],
-        ),
+        "encoder": (EncoderGraph(trained.inverters.sound), {"mel": window}, ["delta"]),
+        "reader": (ReaderGraph(trained.joint.sound), {"mel": window}, ["embedding"]),
         "recurrent": (
             RecurrentGraph(trained.step),
             {"w": normal(*latent), "base": normal(*latent), "delta": normal(*latent), "noise": normal(*latent),

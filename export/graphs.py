@@ -1,4 +1,4 @@
-"""The five graphs of a bundle as torch modules: fixed names, static shapes, batch 1, float32 in.
+"""The six graphs of a bundle as torch modules: fixed names, static shapes, batch 1, float32 in.
 
 Everything that the runtime would otherwise do in Python is inside: sub-pixel motion of the fields, packing to RGBA8.
 """
@@ -54,14 +54,25 @@ def flat(module: nn.Module) -> nn.Module:
 
 
 class EncoderGraph(nn.Module):
-    """`mel [1, 1, bands, columns]` → `delta [1, L, D]`, `embedding [1, E]`."""
+    """`mel [1, 1, bands, columns]` → `delta [1, L, D]`."""
 
-    def __init__(self, inversion: Inversion, encoder: SoundEncoder) -> None:
+    def __init__(self, inversion: Inversion) -> None:
         super().__init__()
-        self.inversion, self.encoder = flat(inversion), flat(encoder)
+        self.inversion = flat(inversion)
 
-    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        return self.inversion(mel), self.encoder(mel)
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.inversion(mel)
+
+
+class ReaderGraph(nn.Module):
+    """`mel [1, 1, bands, columns]` → `embedding [1, E]`."""
+
+    def __init__(self, encoder: SoundEncoder) -> None:
+        super().__init__()
+        self.encoder = flat(encoder)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.encoder(mel)
 
 
 class TextGraph(nn.Module):

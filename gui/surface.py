@@ -263,6 +263,7 @@ class RasterSurface(_SurfaceEvents, QRasterWindow):
     def show_picture(self, picture: Picture) -> None:
         """Draws the next picture, and again with every repaint until another one comes."""
         self._picture = picture
+        self.update()  # a painter draws only where a window is marked
         self._draw()
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from presets.recipe import anchor
 from presets.schema import Anchor
 from presets.text import Encoded, Session
 
-__all__ = ["SoundEncoder", "hear", "sound_anchor", "sound_encoder"]
+__all__ = ["GRAPHS", "SoundEncoder", "hear", "sound_anchor", "sound_encoder"]
 
 LONGEST_S = 60.0
 """Of a clip, what comes later is not heard."""
@@ -27,8 +27,12 @@ FAINT_DB = -55.0
 SoundEncoder = Callable[[Path], Encoded]
 
 
-def sound_encoder(session: Session, bundle: Bundle) -> SoundEncoder:
-    """What the bundle's open `encoder` graph hears in the first `LONGEST_S` of a file, as `hear` does.
+GRAPHS = ("encoder", "reader")
+"""Of a bundle, opened, are what hears."""
+
+
+def sound_encoder(sessions: Mapping[str, Session], bundle: Bundle) -> SoundEncoder:
+    """What the bundle's opened `GRAPHS` hear in the first `LONGEST_S` of a file, as `hear` does.
 
     The encoder raises `AudioError` for a file that cannot be read and `PresetError` for one in which there is nothing
     to hear.
@@ -42,7 +46,7 @@ def sound_encoder(session: Session, bundle: Bundle) -> SoundEncoder:
             length += len(parts[-1])
             if length >= int(LONGEST_S * rate):
                 break
-        encoded = hear(session, bundle, np.concatenate(parts) if parts else np.empty(0, np.float32), rate)
+        encoded = hear(sessions, bundle, np.concatenate(parts) if parts else np.empty(0, np.float32), rate)
         if encoded is None:
             raise PresetError(f"there is nothing to hear in {path}")
         return encoded
@@ -50,9 +54,12 @@ def sound_encoder(session: Session, bundle: Bundle) -> SoundEncoder:
     return encode
 
 
-def hear(session: Session, bundle: Bundle, sound: NDArray[np.float32], sample_rate: int) -> Encoded | None:
-    """What the bundle's open `encoder` graph hears in a sound, mono `[n]`: the mean over its windows, half a second
-    apart. Silent stretches do not count; None where there is nothing else.
+def hear(
+    sessions: Mapping[str, Session], bundle: Bundle, sound: NDArray[np.float32], sample_rate: int
+) -> Encoded | None:
+    """What the bundle's opened `GRAPHS` hear in a sound, mono `[n]`: the mean over its windows, half a second apart.
+
+    Silent stretches do not count; None where there is nothing else.
     """
     config, step = bundle.manifest.mel, int(EVERY_S * sample_rate)
     window = int(config.columns * config.hop_s * sample_rate)
@@ -64,9 +71,8 @@ def hear(session: Session, bundle: Bundle, sound: NDArray[np.float32], sample_ra
     shape = bundle.manifest.latents.layers, bundle.manifest.latents.dim
     delta, embedding = np.zeros(shape, np.float32), np.zeros(bundle.manifest.embedding_dim, np.float32)
     for mel in mel_windows(sound, sample_rate, ends_s, config):
-        outputs = session.run({"mel": mel[None]})
-        delta += outputs["delta"][0]
-        embedding += outputs["embedding"][0]
+        delta += sessions["encoder"].run({"mel": mel[None]})["delta"][0]
+        embedding += sessions["reader"].run({"mel": mel[None]})["embedding"][0]
     length_of_mean = max(float(np.linalg.norm(embedding)), 1e-12)
     return Encoded(delta / np.float32(len(ends_s)), embedding / np.float32(length_of_mean), ())
 

@@ -65,7 +65,8 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
     )
     w_avg = _normal(rng, LAYERS, DIM)
     builders = {
-        "encoder": _encoder(rng, d),
+        "encoder": _encoder(rng),
+        "reader": _reader(rng, d),
         "recurrent": _recurrent(),
         "generator": _generator(rng, d),
         "text": _text(rng),
@@ -126,10 +127,13 @@ def _node(kind: str, inputs: str, output: str, **attributes: object) -> onnx.Nod
     return helper.make_node(kind, inputs.split(), [output], **attributes)
 
 
-def _encoder(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constants]:
+def _encoder(rng: np.random.Generator) -> tuple[Nodes, Constants]:
+    nodes = [_node("ReduceMean", "mel all_axes", "mean", keepdims=0), _node("Mul", "mean direction", "delta")]
+    return nodes, {"all_axes": _i64(0, 1, 2, 3), "direction": _normal(rng, 1, LAYERS, DIM)}
+
+
+def _reader(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constants]:
     nodes = [
-        _node("ReduceMean", "mel all_axes", "mean", keepdims=0),
-        _node("Mul", "mean direction", "delta"),
         _node("ReduceMean", "mel last_axis", "column", keepdims=0),
         _node("Reshape", "column row", "spectrum"),
         _node("MatMul", "spectrum projection", "projected"),
@@ -137,10 +141,8 @@ def _encoder(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constants]
         _node("LpNormalization", "shifted", "embedding", axis=1, p=2),
     ]
     constants = {
-        "all_axes": _i64(0, 1, 2, 3),
         "last_axis": _i64(3),
         "row": _i64(1, d.bands),
-        "direction": _normal(rng, 1, LAYERS, DIM),
         "projection": _normal(rng, d.bands, EMBEDDING, scale=0.1),
         "bias": _normal(rng, 1, EMBEDDING, scale=0.1),
     }

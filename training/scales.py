@@ -72,7 +72,7 @@ _SCALES = (
         phases=(
             Phase(depth=3, images=28_000, batch=8),
             Phase(depth=4, images=12_000, batch=8),
-            Phase(depth=5, images=16_000, batch=8, reuse=8, quarters=True),
+            Phase(depth=5, images=32_000, batch=8, reuse=8, quarters=True),
         ),
         settled=2,
         adversarial_steps=0,

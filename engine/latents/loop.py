@@ -1,6 +1,6 @@
 """From mel windows to a latent that lives: the inversion encoder and the recurrent step, at their own rate.
 
-    Δ_t, embedding = encoder(mel)
+    Δ_t = encoder(mel)
     w_{t+1}, h = recurrent(w_t, base, Δ_t + cos(2π · beat) · sway, noise, h)
 
 `sway` is the way in which a bundle swings with the beat; imported ones have it. The display is faster than this loop.
@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from engine.audio.tempo import Beat
 from engine.bundle import Bundle
 from engine.contract import GROUPS
+from engine.latents.turns import Turns
 from engine.runtime import Session
 
 Float32 = NDArray[np.float32]
 
 NOISE_STD = 0.1  # the value that the recurrent step is trained with
 LIMIT = 100.0  # latents are of order 1: anything farther from the base is a broken step, not a picture
-EARLY_S = 0.0005  # counts as due, or rounding would make 30 Hz beat against 60 frames a second
-SCENE_TEMPERATURE = 0.1
 GLIDE_S = (0.010, 0.400)  # time constants at smoothing 0 and 1
 SWAY_LEAD_S = 0.13  # by which the leak and the glide at its default delay a swing of 60 to 180 beats a minute
 
@@ -33,8 +32,8 @@ SWAY_LEAD_S = 0.13  # by which the leak and the glide at its default delay a swi
 class LatentLoop:
     """State of the recurrent latent. Player thread only; nothing here raises on bad numbers.
 
-    `w` `[L, D]`, `delta` `[L, D]` and `embedding` `[E]` are the newest results, float32 (the batch axis is the graphs'
-    own affair); the next step rewrites them. `resets` counts steps that were not finite or ran away; each put the
+    `w` and `delta`, `[L, D]`, are the newest results, float32 (the batch axis is the graphs' own affair); the next step
+    rewrites them. `resets` counts steps that were not finite or ran away; each put the
     latent back onto the base with empty memory.
     """
 
@@ -44,11 +43,7 @@ class LatentLoop:
         self._encoder = encoder
         self._recurrent = recurrent
         self._rng = np.random.default_rng(seed)
-        self._period = 1.0 / bundle.manifest.latents.rate_hz
-        self._next_step = -math.inf
-        self._scene_embeddings: Float32 = bundle.tensors.get(
-            "scene_embeddings", np.empty((0, d.embedding_dim), np.float32)
-        )
+        self._turns = Turns(bundle.manifest.latents.rate_hz)
         # The recurrent step reads and rewrites the same arrays for hours, so a session binds them once.
         self._feeds: dict[str, Float32] = {
             name: np.zeros(shape, np.float32) for name in ("w", "base", "delta", "noise")
@@ -59,26 +54,11 @@ class LatentLoop:
         self._shown = np.zeros((d.layers, d.dim), np.float32)
         self.w: Float32 = self._feeds["w"][0]
         self.delta: Float32 = self._feeds["delta"][0]
-        self.embedding: Float32 = np.zeros(d.embedding_dim, np.float32)
         self.resets = 0
-
-    @property
-    def scenes(self) -> Float32:
-        """How much the newest sound is like each of the nine scenes: softmax of its closeness, sums to 1.
-
-        Empty where the bundle knows no scenes.
-        """
-        closeness = (self._scene_embeddings @ self.embedding) / SCENE_TEMPERATURE
-        likeness = np.exp(closeness - closeness.max(initial=-np.inf))
-        return np.asarray(likeness / likeness.sum(), np.float32)
 
     def due(self, now: float) -> bool:
         """Whether a step is due at time `now` (s); asking takes the turn. Missed steps are not made up for."""
-        late = now - self._next_step
-        if late < -EARLY_S:
-            return False
-        self._next_step = now + self._period if late > self._period else self._next_step + self._period
-        return True
+        return self._turns.due(now)
 
     def step(self, mel_window: Float32, base: Float32, noise: float = 1.0, beat: Beat | None = None) -> None:
         """Hear one mel window `[1, 1, bands, columns]` and move `w` by one step over `base` `[L, D]`.
@@ -92,8 +72,7 @@ class LatentLoop:
         feeds = self._feeds
         feeds["w"] += base - feeds["base"]
         feeds["base"][:] = base
-        heard = self._encoder.run({"mel": mel_window})
-        feeds["delta"][:] = heard["delta"]
+        feeds["delta"][:] = self._encoder.run({"mel": mel_window})["delta"]
         if self._sway is not None and beat is not None:
             phase = beat.after(SWAY_LEAD_S).phase
             feeds["delta"] += np.float32(beat.confidence * math.cos(2.0 * math.pi * phase)) * self._sway
@@ -103,11 +82,10 @@ class LatentLoop:
         hidden = [moved[f"h_{group}_next"] for group in GROUPS]
         away = np.abs(moved["w_next"] - feeds["base"]).max()
         # Written so that a NaN, which is under no limit, counts as broken.
-        sound = away < LIMIT and all(np.isfinite(h).all() for h in (*hidden, heard["embedding"]))
+        sound = away < LIMIT and all(np.isfinite(h).all() for h in hidden)
         if not sound:
             self._reset()
             return
-        self.embedding[:] = heard["embedding"][0]
         feeds["w"][:] = moved["w_next"]
         for group, h in zip(GROUPS, hidden, strict=True):
             feeds[f"h_{group}"][:] = h

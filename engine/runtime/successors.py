@@ -19,7 +19,7 @@ from engine.errors import CymaticError
 from engine.runtime.choose import GLANCE_S, WORTH_MS, median_ms, random_feeds
 from engine.runtime.session import ACCELERATED, Session, can_run, open_graph
 
-GRAPHS = ("generator", "encoder", "recurrent")
+GRAPHS = ("generator", "encoder", "recurrent", "reader")
 """The graphs that run again and again, the one that takes most of a frame first."""
 WAIT_S = 0.1
 

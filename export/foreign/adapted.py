@@ -20,7 +20,7 @@ from engine.contract import GROUPS
 from engine.errors import BundleError
 from engine.runtime.torch_cuda import open_function
 from export.bundle import OPSET, export_graph, machine, manifest_of, prove, replacing_bundle
-from export.graphs import EncoderGraph, TextGraph
+from export.graphs import EncoderGraph, ReaderGraph, TextGraph
 from training.adaptation import Adapted, Easel
 from training.run import seeded
 from training.world import captions, factors
@@ -62,9 +62,10 @@ def write_adapted(target: Path, bundle: Bundle, adapted: Adapted, name: str, pro
     mel, manifest = MelConfig(), bundle.manifest
     window = torch.randn(1, 1, mel.bands, mel.columns, generator=seeded(1, 82)).clamp(-2, 2)
     sentence = torch.tensor([captions.encode("thunder over a dark lake")[0]])
-    graphs: dict[str, tuple[nn.Module, dict[str, Tensor]]] = {
-        "encoder": (EncoderGraph(adapted.sound, adapted.hears), {"mel": window}),
-        "text": (TextGraph(adapted.text, adapted.reads), {"tokens": sentence}),
+    graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
+        "encoder": (EncoderGraph(adapted.sound), {"mel": window}, ["delta"]),
+        "reader": (ReaderGraph(adapted.hears), {"mel": window}, ["embedding"]),
+        "text": (TextGraph(adapted.text, adapted.reads), {"tokens": sentence}, ["delta", "embedding"]),
     }
     for network in adapted.networks().values():
         network.cpu()
@@ -72,10 +73,10 @@ def write_adapted(target: Path, bundle: Bundle, adapted: Adapted, name: str, pro
         for graph in KEPT:
             shutil.copyfile(bundle.graph_path(graph), folder / f"{graph}.onnx")
         parity = dict(manifest.provenance.get("parity") or {})
-        for graph, (module, inputs) in graphs.items():
+        for graph, (module, inputs, outputs) in graphs.items():
             path = folder / f"{graph}.onnx"
-            export_graph(module, inputs, ["delta", "embedding"], path)
-            parity[graph] = prove(path, module, inputs, ["delta", "embedding"])
+            export_graph(module, inputs, outputs, path)
+            parity[graph] = prove(path, module, inputs, outputs)
         scenes = adapted.scenes().numpy()
         tensors = {**bundle.tensors, "scene_embeddings": scenes}
         weights = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})

@@ -19,7 +19,7 @@ from engine.runtime.session import can_run, open_session
 from export.bundle import OPSET, check_target, export_graph, machine, manifest_of, prove, replacing_bundle
 from export.foreign.checkpoint import open_checkpoint
 from export.foreign.directions import KEPT, Direction, find_directions
-from export.foreign.graphs import HEARD, ROUTES, DriftGraph, MapGraph, PaintGraph, PlaceGraph, routed
+from export.foreign.graphs import HEARD, ROUTES, DriftGraph, MapGraph, PaintGraph, PlaceGraph, ReadGraph, routed
 from export.foreign.layouts import Foreign, build
 from training.networks.stylegan2 import latent_groups
 
@@ -89,7 +89,7 @@ def _fill(
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=draws)
 
-    z = normal(1, foreign.z_dim)
+    z, window = normal(1, foreign.z_dim), normal(1, 1, mel.bands, mel.columns).clamp(-2, 2)
     w_plus = foreign.mapping(z)[:, None].repeat(1, foreign.layers, 1)
     parity = {}
 
@@ -103,11 +103,8 @@ def _fill(
         directions = find_directions(foreign, paint, progress)
     ways = routed(directions, foreign.layers)
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
-        "encoder": (
-            MapGraph(mel, torch.stack([ways[heard] for heard in HEARD])),
-            {"mel": normal(1, 1, mel.bands, mel.columns).clamp(-2, 2)},
-            ["delta", "embedding"],
-        ),
+        "encoder": (MapGraph(mel, torch.stack([ways[heard] for heard in HEARD])), {"mel": window}, ["delta"]),
+        "reader": (ReadGraph(mel), {"mel": window}, ["embedding"]),
         "recurrent": (
             DriftGraph(directions, foreign.layers, RATE_HZ),
             {

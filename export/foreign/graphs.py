@@ -39,19 +39,43 @@ DRIFT_S = 5.0
 
 
 class MapGraph(nn.Module):
-    """`mel [1, 1, bands, columns]` → `delta [1, L, D]`, `embedding [1, 6]`: how `HEARD` is heard, of unit length."""
+    """`mel [1, 1, bands, columns]` → `delta [1, L, D]`: the sum of where all that is heard leads."""
 
     def __init__(self, mel: MelConfig, ways: Tensor) -> None:
         """`ways [6, L, D]`: where each of `HEARD` leads at its full strength."""
+        super().__init__()
+        self.strengths = Strengths(mel)
+        self.register_buffer("ways", ways.flatten(1))
+        self.shape = ways.shape[1:]
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return (self.strengths(mel) @ self.ways).view(1, *self.shape)
+
+
+class ReadGraph(nn.Module):
+    """`mel [1, 1, bands, columns]` → `embedding [1, 6]`: how strongly each of `HEARD` is heard, of unit length."""
+
+    def __init__(self, mel: MelConfig) -> None:
+        super().__init__()
+        self.strengths = Strengths(mel)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        heard = self.strengths(mel)
+        return heard * torch.rsqrt(heard.square().sum(1, keepdim=True) + 1e-6)
+
+
+class Strengths(nn.Module):
+    """`mel [1, 1, bands, columns]` → `[1, 6]`: how strongly each of `HEARD` is heard now."""
+
+    def __init__(self, mel: MelConfig) -> None:
         super().__init__()
         low, high = (2595 * math.log10(1 + f / 700) for f in (mel.f_min, mel.f_max))
         centres = 700 * (10 ** (torch.linspace(low, high, mel.bands + 2)[1:-1] / 2595) - 1)
         edges = [int((centres < edge).sum()) for edge in EDGES_HZ]
         self.bands = [slice(a, max(b, a + 1)) for a, b in itertools.pairwise(edges)]
-        self.register_buffer("ways", ways.flatten(1))
-        self.shape, self.silence = ways.shape[1:], mel.silence
+        self.silence = mel.silence
 
-    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, mel: Tensor) -> Tensor:
         # The loudest row of a band: a tone is as much as a chord, where a mean of decibels would lose it.
         bands = torch.stack([mel[0, 0, rows].amax(0) for rows in self.bands])
         strength = torch.cat([bands, bands.mean(0, keepdim=True)])  # [5, columns]; the last is the level
@@ -60,9 +84,7 @@ class MapGraph(nn.Module):
         heard = PRESENCE * presence + torch.tanh(CONTRAST * (recent - strength.mean(1)))
         rise = mel[0, 0, :, -NEWEST:].mean(1) - mel[0, 0, :, -2 * NEWEST : -NEWEST].mean(1)
         onset = (RISE * rise.clamp(min=0).mean(0, keepdim=True)).clamp(0, 1)
-        heard = torch.cat([heard, onset])[None]
-        embedding = heard * torch.rsqrt(heard.square().sum(1, keepdim=True) + 1e-6)
-        return (heard @ self.ways).view(1, *self.shape), embedding
+        return torch.cat([heard, onset])[None]
 
 
 class DriftGraph(nn.Module):

@@ -56,7 +56,7 @@ def test_it_is_a_bundle_without_a_world(bundle: Bundle) -> None:
     manifest = bundle.manifest
     size = 32 if manifest.name == "two" else 16
     assert (manifest.image.height, manifest.image.width) == (size, size)
-    assert set(manifest.graphs) == {"encoder", "recurrent", "generator", "mapping"}
+    assert set(manifest.graphs) == {"encoder", "reader", "recurrent", "generator", "mapping"}
     assert (manifest.fields, manifest.scenes, manifest.text) == ((), (), None)
     assert set(bundle.tensors) == {"w_avg", "stroke", "sway"}
     assert manifest.latents.layers == (8 if manifest.name == "two" else 16)

@@ -148,6 +148,9 @@ def test_a_rate_that_was_held_before_is_where_it_begins():
     clock = Clock()
     pacer = Pacer(None, clock, clock.sleep, held=20.0)
     assert pacer.note == "20 of 60 frames/s, as before"
+    pacer.begin()
+    assert pacer.end() == "20 frames/s, as before"
+    assert pacer.end() is None
     begun = play(pacer, clock, [0.040] * 5)
     assert [later - sooner for sooner, later in pairwise(begun)][-2:] == pytest.approx([0.050] * 2)
     for _ in range(round(60 / 0.05)):

@@ -14,6 +14,7 @@ from engine.audio.sources import Block, SourceState
 from engine.bundle import load_bundle
 from engine.errors import CymaticError
 from engine.links import Links
+from engine.painter import GRAPHS
 from engine.player import Player
 from engine.runtime.session import open_graph
 
@@ -73,7 +74,7 @@ class Show:
     def __init__(self, folder, fps=60.0, size=None) -> None:
         self.bundle = load_bundle(folder)
         self.sound = Sound()
-        names = ("encoder", "recurrent", "generator", "mapping")
+        names = GRAPHS
         self.sessions = {name: Broken(open_graph(self.bundle, name, "onnxruntime", threads=1)) for name in names}
         image = self.bundle.manifest.image
         self.links = Links.create(*(size or (image.height, image.width)))
@@ -167,7 +168,7 @@ def test_the_status_tells_everything_a_window_shows(show):
     status = show.status
     assert status["audio"]["device"] == "noise"
     assert status["audio"]["sample_rate"] == RATE
-    assert set(status["runtime"]) == {"encoder", "recurrent", "generator", "mapping"}
+    assert set(status["runtime"]) == set(GRAPHS)
     assert status["runtime"]["generator"] == {"name": "onnxruntime", "precision": "f32"}
     assert len(status["scenes"]) == 9
     assert sum(status["scenes"]) == pytest.approx(1, abs=0.01)

@@ -222,7 +222,7 @@ def test_offline_pictures_are_painted_in_integers_unless_they_are_to_be_exact(wi
     bundle = load_bundle(with_int8)
     with open_sessions(bundle, "onnxruntime", threads=1) as sessions:
         found = {name: session.precision for name, session in sessions.items()}
-    assert found == {"generator": "int8", "mapping": "f32", "encoder": "f32", "recurrent": "f32"}
+    assert found == {"generator": "int8", "mapping": "f32", "encoder": "f32", "recurrent": "f32", "reader": "f32"}
     with open_sessions(bundle, "onnxruntime", threads=1, exact=True) as sessions:
         assert {session.precision for session in sessions.values()} == {"f32"}
 

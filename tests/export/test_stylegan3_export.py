@@ -10,6 +10,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from engine.cells import Cells
 from engine.errors import RuntimeUnavailable
 from engine.runtime import open_session
 from export.bundle import PARITY_GREY, export_graph, prove
@@ -70,15 +71,15 @@ def test_frame_after_frame_is_what_torch_paints(network: GeneratorGraph, path: P
         session = open_session(path, runtime, threads=1)
     except RuntimeUnavailable as error:
         pytest.skip(str(error))
-    pictures = []
+    pictures, cells = [], Cells(*CONFIG.size, CONFIG.cell)
     try:
         for seed in (1, 2, 3):
             fed = inputs(network, seed)
             expected = network(*fed.values()).numpy()
             found = np.array(session.run({name: value.numpy() for name, value in fed.items()})["rgba"])
-            assert found.shape == (*CONFIG.size, 4)
+            assert found.shape == expected.shape
             assert np.abs(found.astype(int) - expected.astype(int)).mean() < PARITY_GREY
-            pictures.append(found[..., :3].astype(int))
+            pictures.append(cells.picture(found)[..., :3].astype(int))
     finally:
         session.close()
     assert all(picture.std() > 5.0 for picture in pictures), "pictures, not walls"

@@ -139,7 +139,7 @@ def clip(path: Path, loudness: float, seconds: float = 3.0) -> Path:
 
 
 def test_a_clip_is_heard_and_pulls(bundle, sessions, tmp_path: Path):
-    encode = sound_encoder(sessions["encoder"], bundle)
+    encode = sound_encoder(sessions, bundle)
     encoded = encode(clip(tmp_path / "rain.wav", 0.1))
     assert encoded.delta.shape == bundle.tensors["w_avg"].shape
     assert np.linalg.norm(encoded.embedding) == pytest.approx(1.0, abs=1e-5)
@@ -160,12 +160,12 @@ def test_silence_before_and_after_does_not_count(bundle, sessions, tmp_path: Pat
             return sessions["encoder"].run(feeds)
 
     soundfile.write(tmp_path / "a.wav", np.concatenate([sound, np.zeros(10 * RATE)]), RATE)
-    sound_encoder(Session(), bundle)(tmp_path / "a.wav")
+    sound_encoder({**sessions, "encoder": Session()}, bundle)(tmp_path / "a.wav")
     assert 4 <= len(heard) <= 8
 
 
 def test_clips_in_which_there_is_nothing(bundle, sessions, tmp_path: Path):
-    encode = sound_encoder(sessions["encoder"], bundle)
+    encode = sound_encoder(sessions, bundle)
     with pytest.raises(PresetError, match="nothing to hear"):
         encode(clip(tmp_path / "silent.wav", 0.0))
     (tmp_path / "text.wav").write_text("no sound")

@@ -89,7 +89,7 @@ def blend_figures(
         seed = SEEDS + 1000 + 10 * stride + scene
         shown = easel.paint(sound, seed, fps=LOOK_FPS, offset=words)
         live.append(_ranks(judges, shown, scene, other))
-        heard = hear(easel.sessions["encoder"], easel.bundle, sound, SAMPLE_RATE)
+        heard = hear(easel.sessions, easel.bundle, sound, SAMPLE_RATE)
         parts = (words, np.zeros_like(words) if heard is None else heard.delta)
         pulled = pulls((0.5, 0.5))
         sketch = Sketch(easel.bundle, easel.sessions, {"seed": seed})

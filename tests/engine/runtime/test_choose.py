@@ -155,7 +155,9 @@ def test_bf16_only_where_its_pictures_are_the_same(
         session = real(folder, name, runtime, "f32", threads)
         return Short(session) if precision == "bf16" else session
 
-    speeds = iter([1.0, 1.0, 3.0, 2.0, 1.0, 1.0] * 2)  # encoder, recurrent, generator f32 and bf16, text, mapping
+    speeds = iter(
+        [1.0, 1.0, 1.0, 3.0, 2.0, 1.0, 1.0] * 2
+    )  # encoder, reader, recurrent, generator f32 and bf16, text, mapping
     monkeypatch.setattr(choose, "_has_bf16", lambda: True)
     monkeypatch.setattr(choose, "open_graph", opening)
     monkeypatch.setattr(choose, "median_ms", lambda run, seconds=0.0: next(speeds))

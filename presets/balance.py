@@ -120,9 +120,9 @@ def _small(picture: NDArray[np.uint8]) -> Float32:
     """Means of whole blocks, about `ROWS` of them from top to bottom: `[rows, columns, 3]`."""
     block = max(1, picture.shape[0] // ROWS)
     rows, columns = picture.shape[0] // block, picture.shape[1] // block
-    blocks = picture[: rows * block, : columns * block].reshape(rows, block, columns, block, 3)
-    means: Float32 = blocks.mean((1, 3), dtype=np.float32)
-    return means
+    lines = picture[: rows * block, : columns * block].reshape(rows, block, -1).sum(1, dtype=np.uint32)
+    sums = lines.reshape(rows, columns, block, 3).sum(2, dtype=np.uint32)
+    return (sums / block**2).astype(np.float32)
 
 
 def _change(first: Float32, second: Float32) -> float:

@@ -121,8 +121,8 @@ def _small(picture: NDArray[np.uint8]) -> Float32:
     block = max(1, picture.shape[0] // ROWS)
     rows, columns = picture.shape[0] // block, picture.shape[1] // block
     lines = picture[: rows * block, : columns * block].reshape(rows, block, -1).sum(1, dtype=np.uint32)
-    sums = lines.reshape(rows, columns, block, 3).sum(2, dtype=np.uint32)
-    return (sums / block**2).astype(np.float32)
+    means: Float32 = lines.reshape(rows, columns, block, 3).sum(2, dtype=np.float32) / np.float32(block**2)
+    return means
 
 
 def _change(first: Float32, second: Float32) -> float:

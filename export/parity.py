@@ -78,8 +78,10 @@ class Reference:
                 values += [float(np.abs(expected[name] - found[name]).max()) for name in expected]
         return Difference(float(np.mean(means)), max(greatest), max(values) if values else None)
 
-    def _picture(self, answer: Mapping[str, NDArray[Any]]) -> NDArray[np.int16]:
-        """RGB of a graph's answer."""
+    def _picture(self, answer: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """RGB of a graph's answer. An embedding moves no picture; it counts as if −1..1 were black to white."""
+        if set(answer) == {"embedding"}:
+            return 127.5 * answer["embedding"].astype(np.float64)
         if "rgba" not in answer:
             w_avg = self.bundle.tensors["w_avg"][np.newaxis]
             w_plus = answer["delta"] + w_avg if "delta" in answer else answer.get("w_next", answer.get("w"))
@@ -134,7 +136,8 @@ def _trained_feeds(
     textures = FieldFlow.of(bundle).sample() if manifest.fields else {}
     for number, part in enumerate(np.array_split(sound.mean(1), TRAINED_FEEDS)):
         analyser.push(part)
-        feeds: dict[str, Tensors] = {"encoder": {"mel": analyser.window().copy()}}
+        window = analyser.window().copy()
+        feeds: dict[str, Tensors] = {"encoder": {"mel": window}, "reader": {"mel": window}}
         feeds["mapping"] = random_feeds(sessions["mapping"].inputs, rng)
         base = sessions["mapping"].run(feeds["mapping"])["w"].copy()
         delta = sessions["encoder"].run(feeds["encoder"])["delta"].copy()

@@ -2,8 +2,8 @@
 
     python benchmarks/scenes.py docs/images/scenes.png [--bundle landscape] [--preset NAME]
 
-Sounds come from the synthetic world's held-out seeds (extra `train`). Nothing is retouched; of an eruption the
-picture with the strongest light is kept, since it does not wait for a photographer.
+Sounds come from the synthetic world's held-out seeds (extra `train`). Nothing is retouched; of eruptions and
+lightning the picture with the strongest light is kept, since they do not wait for a photographer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from training.world.factors import SCENES, draw_tracks
 from training.world.sound import SAMPLE_RATE, synthesise
 
 SOUND_S, WARM_S, SHOW_S = 30.0, 3.0, 8.0
-STRIKING = ("explosion",)
+STRIKING = ("explosion", "thunder")
 OSC_PORT = 9179
 SIZE = (288, 512)  # of each picture on the sheet
 COLUMNS = 3

@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -332,7 +333,7 @@ class Microphone:
                 dtype="float32",
                 blocksize=0,
                 latency="low",
-                callback=capture.callback,
+                callback=_weakly(capture),
                 finished_callback=capture.finished.set,
             )
         except (sd.PortAudioError, ValueError) as error:
@@ -369,6 +370,18 @@ def _find(device: str | None) -> InputDevice:
     if isinstance(answer[0], AudioError):
         raise answer[0]
     return answer[0]
+
+
+def _weakly(capture: Capture) -> Callable[..., None]:
+    """Its callback, which does not keep it: a stream of sounddevice holds on to itself by its callbacks, so what they
+    keep is there until all of Python's garbage is collected, in a show hours later."""
+    kept = weakref.ref(capture)
+
+    def callback(*block: Any) -> None:
+        if (capture := kept()) is not None:
+            capture.callback(*block)
+
+    return callback
 
 
 def _close(stream: Any) -> None:

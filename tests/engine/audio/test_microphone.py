@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -290,6 +291,20 @@ def test_a_device_that_goes_away_comes_back_by_itself(driver: Driver, playing: M
     assert playing.read().samples == pytest.approx(np.full(160, 0.2))
     until(lambda: playing.reopened == 1)
     assert playing.error is None
+
+
+def test_a_stream_that_ended_keeps_no_sound(driver: Driver, playing: Microphone) -> None:
+    """A stream of sounddevice is there until all garbage is collected: the driver here keeps it for good."""
+    first = driver.streams[0]
+    first.feed()
+    capture = weakref.ref(playing._capture)
+    first.end()
+    until(lambda: len(driver.streams) == 2)
+    driver.streams[1].feed()
+    until(lambda: playing.reopened == 1)
+    playing.read()
+    assert capture() is None
+    first.feed()  # a stream that was left behind, say
 
 
 @pytest.mark.parametrize(

@@ -234,13 +234,13 @@ def test_a_show_takes_integers_only_while_they_paint_the_same(
     chosen = choose_runtime(bundle, "openvino", cache=tmp_path / "a.json")["generator"]
     assert chosen.precision in ("f32", "int8"), "whichever was faster"
     monkeypatch.setattr("engine.runtime.choose.median_ms", lambda run, seconds=0.0: next(speeds))
-    speeds = iter([1.0, 1.0, 3.0, 2.0, 1.0, 1.0])  # encoder, recurrent, generator in f32 and int8, text, mapping
+    speeds = iter([1.0, 1.0, 1.0, 3.0, 2.0, 1.0, 1.0])  # encoder, reader, recurrent, generator twice, text, mapping
     faster = choose_runtime(bundle, "onnxruntime", cache=tmp_path / "b.json")["generator"]
     assert (faster.precision, faster.ms) == ("int8", 2.0)
     assert faster.grey_error is not None
     assert 0 <= faster.grey_error < 1
     monkeypatch.setattr("engine.runtime.choose._grey_error", lambda *_: 1.5)
-    speeds = iter([1.0, 1.0, 3.0, 2.0, 1.0, 1.0])
+    speeds = iter([1.0, 1.0, 1.0, 3.0, 2.0, 1.0, 1.0])
     assert choose_runtime(bundle, "onnxruntime", cache=tmp_path / "c.json")["generator"].precision == "f32"
 
 

@@ -38,13 +38,12 @@ from engine.errors import BundleError
 from engine.runtime import open_session
 from export.graphs import (
     Z_DIM,
-    EncoderGraph,
     GeneratorGraph,
     MappingGraph,
-    ReaderGraph,
     RecurrentGraph,
     TextGraph,
     drawn_inputs,
+    flat,
 )
 from export.quantise import add_int8
 from training.embedding import JointEmbedding
@@ -114,8 +113,8 @@ def _fill(folder: Path, name: str, trained: Trained, provenance: dict[str, Any])
     hidden = trained.step.hidden
     inputs = drawn_inputs(trained.generator, draws)
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
-        "encoder": (EncoderGraph(trained.inverters.sound), {"mel": window}, ["delta"]),
-        "reader": (ReaderGraph(trained.joint.sound), {"mel": window}, ["embedding"]),
+        "encoder": (flat(trained.inverters.sound), {"mel": window}, ["delta"]),
+        "reader": (flat(trained.joint.sound), {"mel": window}, ["embedding"]),
         "recurrent": (
             RecurrentGraph(trained.step),
             {"w": normal(*latent), "base": normal(*latent), "delta": normal(*latent), "noise": normal(*latent),

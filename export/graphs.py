@@ -12,7 +12,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from training.networks import stylegan2
-from training.networks.encoders import Inversion, SoundEncoder, TextEncoder
+from training.networks.encoders import Inversion, TextEncoder
 from training.networks.generators import Generator
 from training.networks.recurrent import RecurrentStep
 from training.world import factors
@@ -44,35 +44,14 @@ class FlatGroupNorm(nn.Module):
 
 
 def flat(module: nn.Module) -> nn.Module:
-    """A copy with every group normalisation flat."""
+    """A copy with every group normalisation flat. The sound encoders need no more to become graphs:
+    `mel [1, 1, bands, columns]` → `delta [1, L, D]` and → `embedding [1, E]`."""
     copy = deepcopy(module)
     for parent in list(copy.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.GroupNorm):
                 setattr(parent, name, FlatGroupNorm(child))
     return copy
-
-
-class EncoderGraph(nn.Module):
-    """`mel [1, 1, bands, columns]` → `delta [1, L, D]`."""
-
-    def __init__(self, inversion: Inversion) -> None:
-        super().__init__()
-        self.inversion = flat(inversion)
-
-    def forward(self, mel: Tensor) -> Tensor:
-        return self.inversion(mel)
-
-
-class ReaderGraph(nn.Module):
-    """`mel [1, 1, bands, columns]` → `embedding [1, E]`."""
-
-    def __init__(self, encoder: SoundEncoder) -> None:
-        super().__init__()
-        self.encoder = flat(encoder)
-
-    def forward(self, mel: Tensor) -> Tensor:
-        return self.encoder(mel)
 
 
 class TextGraph(nn.Module):

@@ -20,7 +20,7 @@ from engine.contract import GROUPS
 from engine.errors import BundleError
 from engine.runtime.torch_cuda import open_function
 from export.bundle import OPSET, export_graph, machine, manifest_of, prove, replacing_bundle
-from export.graphs import EncoderGraph, ReaderGraph, TextGraph
+from export.graphs import TextGraph, flat
 from training.adaptation import Adapted, Easel
 from training.run import seeded
 from training.world import captions, factors
@@ -63,8 +63,8 @@ def write_adapted(target: Path, bundle: Bundle, adapted: Adapted, name: str, pro
     window = torch.randn(1, 1, mel.bands, mel.columns, generator=seeded(1, 82)).clamp(-2, 2)
     sentence = torch.tensor([captions.encode("thunder over a dark lake")[0]])
     graphs: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
-        "encoder": (EncoderGraph(adapted.sound), {"mel": window}, ["delta"]),
-        "reader": (ReaderGraph(adapted.hears), {"mel": window}, ["embedding"]),
+        "encoder": (flat(adapted.sound), {"mel": window}, ["delta"]),
+        "reader": (flat(adapted.hears), {"mel": window}, ["embedding"]),
         "text": (TextGraph(adapted.text, adapted.reads), {"tokens": sentence}, ["delta", "embedding"]),
     }
     for network in adapted.networks().values():

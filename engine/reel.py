@@ -10,6 +10,7 @@ written (a seqlock), so a reader that was overtaken sees that, and counts what i
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
@@ -22,7 +23,7 @@ from engine import memory
 
 CHANNELS = 2
 """Sound is kept as stereo, whatever comes."""
-SOUND_BLOCK = 4096
+SOUND_BLOCK = 2048
 SOUND_BYTES = SOUND_BLOCK * CHANNELS * 4
 """Most frames, and bytes, in one record of sound."""
 MORE = 8
@@ -87,11 +88,16 @@ class Reel:
 
     @classmethod
     def attach(cls, name: str) -> Reel:
-        """The reel that the stage created; FileNotFoundError when it is gone, ValueError when it is something else."""
+        """The reel that the stage created; FileNotFoundError when it is gone, ValueError when it is something else.
+
+        All of its memory is touched at once: a page that came with the first long block of sound would cost a fault in
+        the middle of a frame, and the process would seem to grow for as long as blocks grow longer.
+        """
         block = memory.attach(name)
         if int(np.frombuffer(memory.view(block), _HEADER, count=1)["magic"][0]) != _MAGIC:
             block.close()
             raise ValueError(f"shared memory {name!r} is not a reel")
+        np.frombuffer(memory.view(block), np.uint8)[:: mmap.PAGESIZE].sum()
         return cls(block, owner=False)
 
     @property

@@ -67,10 +67,10 @@ class Governor:
         self._work_s.clear()
         if late_share > LATE:
             self._roomy_s = 0.0
-            return self._fall(now, float(np.median(newest)))
+            return self._fall(now, float(np.median(newest)), late_share)
         return self._rise(now, seconds, float(np.percentile(work, 95)))
 
-    def _fall(self, now: float, work_s: float) -> str | None:
+    def _fall(self, now: float, work_s: float, late_share: float) -> str | None:
         lower = [rate for rate in self._rates if rate < self.fps]
         if not lower:
             if self._short:
@@ -83,6 +83,10 @@ class Governor:
         else:
             self._patience_s = PATIENCE_S[0]
         before, self.fps = self.fps, next((rate for rate in lower if work_s * rate <= FITS), lower[-1])
+        if work_s * before <= FITS:  # most frames would fit, but something else keeps the processors busy
+            why = f"{late_share:.0%} of the frames were late, for other work takes the processors"
+            self.note = f"{self.fps:g} of {self._rates[0]:g} frames/s: {why}"
+            return f"{self.fps:g} frames/s instead of {before:g}: {why}"
         self.note = f"{self.fps:g} of {self._rates[0]:g} frames/s: a frame took {1000 * work_s:.1f} ms"
         return f"{self.fps:g} frames/s instead of {before:g}: a frame takes {1000 * work_s:.1f} ms"
 

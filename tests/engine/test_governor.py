@@ -61,6 +61,16 @@ def test_a_slower_machine_steps_down_says_so_and_is_even_again():
     assert [b - a for a, b in pairwise(machine.done)] == pytest.approx([1 / 30] * (len(machine.done) - 1))
 
 
+def test_frames_that_fit_and_are_late_blame_what_else_runs():
+    """Every eighth frame is held up by another program: the frame itself is not what takes too long."""
+    count = iter(range(1_000_000))
+    machine = Machine(lambda now, fps: 0.010 if now < 10.0 or next(count) % 8 or fps < 60.0 else 0.032).play(15.0)
+    assert machine.rates() == [60.0, 30.0]
+    assert machine.lines[1][1].startswith("30 frames/s instead of 60: ")
+    assert machine.lines[1][1].endswith(" of the frames were late, for other work takes the processors")
+    assert machine.pacer.note == machine.lines[1][1].replace("30 frames/s instead of 60", "30 of 60 frames/s")
+
+
 def test_it_steps_to_the_rate_that_fits_at_once():
     machine = Machine(lambda now, fps: 0.010 if now < 10.0 else 0.040).play(30.0)
     assert machine.rates() == [60.0, 20.0]

@@ -27,7 +27,7 @@ SATURATED = 0.77  # R / (R + G + B); the rule says 0.8, which a picture that is 
 AREA = 0.20  # of the picture; the rule allows a quarter
 CELLS, SAMPLES = (9, 16), 4  # the grid that is watched, and points a cell each way
 MIXES = (0.25, 0.16, 0.10, 0.06, 0.03)  # of the new picture while limiting; below the last one the old one stays
-ROWS = 32  # of a picture, mixed at a time: what is needed for it stays in the cache, and no heap grows by whole pictures
+ROWS = 32  # of a picture, mixed at a time: what that needs stays in the cache, and no heap grows by whole pictures
 
 _LINEAR = np.arange(256, dtype=np.float32) / 255.0
 _LINEAR = np.where(_LINEAR <= 0.04045, _LINEAR / 12.92, ((_LINEAR + 0.055) / 1.055) ** 2.4).astype(np.float32)  # sRGB

@@ -25,7 +25,7 @@ from engine.runtime.session import Session
 
 __all__ = ["Balance", "Sketch", "balance"]
 
-ENOUGH = 0.5
+ENOUGH = 0.65
 FAINT = 2.0  # grey levels; an anchor that changes less of the picture when alone shows nothing that could be hidden
 STEP, LAST_STEP = 0.5, 0.03  # of the logarithm of an anchor's strength
 ROUNDS = 20

@@ -1,25 +1,25 @@
 """Refining: a preset's offsets in W+ are moved until its picture says what its anchors say.
 
 An inversion encoder answers for one sound or one sentence, on any landscape. How two of them come out together, on this
-one, is seen in the picture only. First, each anchor's own scene is made to stand clearly on its axis of W, and what
-hides others gives way (`presets.balance`). Then L_enc's cosines (Eqs. 2-3) are searched for their least through the
-generator:
+one, is seen in the picture only. So L_enc's cosines (Eqs. 2-3) are searched for their least through the generator:
 
     dᵢ = 1 − sign(weightᵢ) · cos(F_v(G(base + Σ pullᵢ·offsetᵢ)), embeddingᵢ)
     loss = log(Σ shareᵢ · exp(SHARP·dᵢ)) / SHARP + λ‖x‖²
 
-SHARP makes the anchor that is seen least count most: no scene is given up for another. `x` is how strong each offset is
-and how far the picture goes along the principal directions of what the bundle's words do in W+; what lies off these is
-no picture, however it may please F_v. What is found has to keep each anchor as well seen as it was before the search.
-The search is a separable CMA-ES (Ros & Hansen, PPSN 2008), for a bundle's generator gives bytes and no gradient. A
-picture has no inversion encoder: its offset is found in the same way, from nothing.
+SHARP makes the anchor that is seen least count most: no scene is given up for another. First, on a grid, over the
+strengths of the offsets, for what hides another does so within a tenth of its strength: of the offsets as they were
+given, and of those on which each anchor's own scene is made to stand clearly on its axis of W. Then over `x`, which is
+how strong each offset is and how far the picture goes along the principal directions of what the bundle's words do in
+W+; what lies off these is no picture, however it may please F_v. That search is a separable CMA-ES (Ros & Hansen, PPSN
+2008), for a bundle's generator gives bytes and no gradient. A picture has no inversion encoder: its offset is found in
+the same way, from nothing.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from tqdm import tqdm
 from engine.bundle import Bundle
 from engine.errors import PresetError
 from engine.runtime.session import Session
-from presets.balance import ENOUGH, Sketch, balance
+from presets.balance import Sketch
 from presets.compose import pulls
 from presets.text import TextEncoder
 from training.towers import Towers, own_towers
@@ -40,9 +40,11 @@ from training.world.factors import INDEX, SCENE_SLICE
 
 DIRECTIONS = 24
 TRIES, TRIES_FROM_NOTHING = 360, 600
-SHARP = 3.0
+SHARP = 8.0
 LAMBDA, LAMBDA_FROM_NOTHING = 0.005, 0.001
-STRENGTH = 0.7  # of the logarithm of an offset's strength, for one deviation of the search
+STRENGTHS = -np.linspace(0.0, 2.4, 33)  # logarithms of an offset's strength: the grid
+CLOSER = (0.04, 0.02, 0.01)  # steps from the best place on it
+STRENGTH = 0.2  # of the logarithm of an offset's strength, for one deviation of the search
 SPREAD = 0.5  # of the search at first, in deviations of the words
 FORMATS = ("JPEG", "PNG", "WEBP")
 SHOWN = 4  # pictures that a score is the mean of, a tenth of a second apart
@@ -144,10 +146,6 @@ class Refiner:
         goals = np.stack([part.embedding for part in parts])
         back = pulled / np.square(pulled).sum()  # each part's share of what the directions add
 
-        def balanced(offsets: Sequence[Float32]) -> tuple[list[Float32], float]:
-            found = balance(sketch.paint, offsets, pulled.tolist())
-            return [np.float32(factor) * one for factor, one in zip(found.factors, offsets, strict=True)], found.seen
-
         def moved(x: Float64) -> list[Float32]:
             strengths, along = np.exp(STRENGTH * x[: len(parts)]), x[len(parts) :] @ self._directions
             return [
@@ -166,15 +164,26 @@ class Refiner:
         def loss(x: Float64) -> float:
             return missed(cosines(moved(x), 1)) + penalty * float(x @ x)
 
+        def weighed(offsets: Sequence[Float32], grid: Sequence[float]) -> list[Float32]:
+            if len(parts) < 2:
+                return list(offsets)
+            found = weigh(lambda logarithms: missed(cosines(scaled(offsets, logarithms), 1)), pulled > 0.0, grid)
+            return scaled(offsets, found)
+
         given = [part.offset for part in parts]
         before = cosines(given, SHOWN)
-        begun, seen = balanced([self._cleared(part) for part in parts])
-        same = all(np.array_equal(one, other) for one, other in zip(begun, given, strict=True))
-        first = before if same else cosines(begun, SHOWN)
+        begun, first = given, before
+        for offsets in (given, [self._cleared(part) for part in parts]):
+            candidate = weighed(offsets, STRENGTHS)
+            if all(np.array_equal(one, other) for one, other in zip(candidate, begun, strict=True)):
+                continue
+            seen = cosines(candidate, SHOWN)
+            if missed(seen) < missed(first):
+                begun, first = candidate, seen
         found = minimise(loss, len(parts) + len(self._directions), tries, np.random.default_rng(0), progress)
-        best, still_seen = balanced(moved(found))
+        best = weighed(moved(found), ())
         after = cosines(best, SHOWN)
-        if missed(after) >= missed(first) or still_seen < min(seen, ENOUGH):
+        if missed(after) >= missed(first):
             best, after = begun, first
         refined = tuple(replace(part, offset=offset) for part, offset in zip(parts, best, strict=True))
         return Refined(refined, tuple(map(float, before)), tuple(map(float, after)))
@@ -225,6 +234,37 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise PresetError(f"image {path} cannot be read: {reason}") from None
     except (ValueError, SyntaxError):  # what its parsers raise for a damaged file
         raise PresetError(f"image {path} cannot be read: it is damaged") from None
+
+
+def scaled(offsets: Sequence[Float32], logarithms: Float64) -> list[Float32]:
+    """Each offset at a strength that is given as its logarithm."""
+    return [np.float32(math.exp(logarithm)) * one for logarithm, one in zip(logarithms, offsets, strict=True)]
+
+
+def weigh(loss: Callable[[Float64], float], free: NDArray[np.bool_], grid: Sequence[float]) -> Float64:
+    """The strengths, as logarithms, at which `loss` is least: one after the other on the grid, then `CLOSER`.
+
+    Those that are not `free` stay at 0, and so does the greatest.
+    """
+    best: Float64 = np.zeros(len(free))
+    least = loss(best)
+    places = np.flatnonzero(free)
+
+    def try_each(place: int, values: Iterable[float]) -> None:
+        nonlocal best, least
+        for value in values:
+            tried = best.copy()
+            tried[place] = value
+            tried[places] -= tried[places].max()
+            if (found := loss(tried)) < least:
+                best, least = tried, found
+
+    for place in places:
+        try_each(int(place), grid)
+    for step in CLOSER:
+        for place in places:
+            try_each(int(place), (best[place] - step, best[place] + step))
+    return best
 
 
 def minimise(

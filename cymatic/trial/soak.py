@@ -166,9 +166,7 @@ class Soak:
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
                 with process.oneshot():
-                    memory = process.memory_info()
-                    # Without what it shares: our blocks have a fixed size, and the sound server's pages come and go.
-                    mib = (memory.rss - getattr(memory, "shared", 0)) / 2**20
+                    mib = process.memory_info().rss / 2**20
                     sample = Sample(now, process.pid, mib, process.num_threads(), _handles(process))
                 self._processes[name].append(sample)
 

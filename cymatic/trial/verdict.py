@@ -64,7 +64,7 @@ class Harm:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a process held at a time; `mib` is what it alone holds in memory."""
+    """What a process held at a time."""
 
     at: float
     pid: int

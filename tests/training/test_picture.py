@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise, product
+
 import pytest
 import torch
 from one_thread import one_thread  # noqa: F401
@@ -87,3 +89,36 @@ def test_noon_is_brighter_than_night(tiles: torch.Tensor) -> None:
     night[:, factors.INDEX["time_of_day"]] = -2.0
     noon[:, factors.INDEX["time_of_day"]] = 2.0
     assert float(paint(noon, tiles).mean()) > 2 * float(paint(night, tiles).mean())
+
+
+def test_water_rises_with_its_scene(tiles: torch.Tensor) -> None:
+    dry = paint(still(6, None), tiles)
+    levels = []
+    for strength in (0.05, 0.2, 0.35, 0.5, 0.7):
+        wet = (paint(still(6, "underwater", strength), tiles) - dry).abs().amax(1) > 0.01
+        share = wet.float().mean(2)  # of every row
+        assert float(share[:, -1].min()) == 1.0, "water lies at the foot"
+        levels.append((share > 0.5).float().argmax(1) / share.shape[1])
+    for lower, higher in pairwise(levels):
+        assert (lower > higher).all()
+    assert float(levels[0].min()) > 0.8
+    assert float(levels[-1].max()) == 0.0
+
+
+def test_any_two_scenes_can_be_seen_at_once(tiles: torch.Tensor) -> None:
+    """At some strengths of theirs: each changes the picture much as if it were alone."""
+    strengths = (0.12, 0.2, 0.35, 0.6)
+    calm = paint(still(4, None), tiles)
+    alone = {(scene, s): paint(still(4, scene, s), tiles) for scene in factors.SCENES for s in strengths}
+    for first, second in combinations(factors.SCENES, 2):
+        seen = []
+        for s, t in product(strengths, strengths):
+            both = still(4, first, s)
+            both[:, factors.INDEX[second]] = t
+            together = paint(both, tiles)
+            without = ((first, s), (second, t)), ((second, t), (first, s))
+            changes = [
+                float((together - alone[left]).abs().mean() / (alone[out] - calm).abs().mean()) for out, left in without
+            ]
+            seen.append(min(changes))
+        assert max(seen) > 0.5, (first, second)

@@ -86,8 +86,9 @@ def draw(count: int, generator: torch.Generator, *, calm: float = 0.15, pair: fl
     rows = torch.arange(count)
     scenes[rows, first] = torch.where(kind < calm, 0.0, intensity[:, 0])
     paired = kind > max(calm, 1.0 - pair)
-    scenes[rows[paired], first[paired]] *= 0.7
-    scenes[rows[paired], other[paired]] = 0.7 * intensity[paired, 1]
+    both = 0.9 * intensity[paired] - 0.1  # the fainter one of two is often fainter than any that stands alone
+    scenes[rows[paired], first[paired]] = both[:, 0]
+    scenes[rows[paired], other[paired]] = both[:, 1]
     return vector
 
 

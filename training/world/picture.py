@@ -94,9 +94,9 @@ class _Painter:
         image = self.volcano(image, self.land_far(image))
         image = self.ground(image)
         image = self.waterfall(image)
-        image = self.splash(image)
-        image = self.mud(image)
         image = self.wind(image)
+        image = self.mud(image)
+        image = self.splash(image)
         image = self.fire(image)
         image = self.thunder(image)
         image = self.rain(image)
@@ -238,6 +238,7 @@ class _Painter:
         light = 0.34 + 0.66 * self.day
         foot = self.horizon + 0.22
         top = 0.10 + 0.10 * (1 - self.reach) + 0.10 * self.field("hills")
+        top = top + 0.28 * _step(self.scene["explosion"], 0.02, 0.25)  # the volcano stands behind it
         wall = _step(y, top - 0.004, top + 0.006) * _step(y, foot + 0.006 + 0.03 * self.field("hills"), foot - 0.004)
         strata = 0.55 + 0.5 * self.field("smoke") + 0.35 * (self.field("fall") - 0.5)
         moss = _step(self.field("cloud"), 0.45, 0.7)
@@ -261,6 +262,50 @@ class _Painter:
         foam = _step(self.field("swell") + 0.4 * self.field("glint"), 0.72, 0.95) * _step(y, foot, foot + 0.05)
         foam = foam * torch.exp(-(((x - self.event_x) / 0.5) ** 2))
         return self.over(image, _rgb(0.9, 0.95, 1.0).to(device) * light, 0.7 * foam * present)
+
+    def wind(self, image: Tensor) -> Tensor:
+        s, y, device = self.scene["wind"], self.y, self.y.device
+        present = _step(s, 0.02, 0.25)
+        light = 0.32 + 0.68 * self.day
+        down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
+        field = _step(y, self.horizon, self.horizon + 0.02) * present
+        bands = self.field("gust") * 0.75 + self.field("swell") * 0.35
+        straw = torch.lerp(
+            _rgb(0.34, 0.28, 0.09).to(device).expand_as(image),
+            _rgb(0.95, 0.86, 0.52).to(device).expand_as(image),
+            _step(bands, 0.35, 0.85),
+        )
+        blades = 0.62 + 0.75 * (self.field("fall") * 0.7 + self.field("wisp") * 0.3) * (0.4 + 0.6 * down)
+        image = self.over(image, straw * light * blades, field * 0.95)
+        dust = _step(self.field("gust"), 0.66 - 0.22 * s, 0.95 - 0.2 * s) * (
+            0.25 + 0.75 * torch.exp(-(((y - self.horizon) / 0.28) ** 2))
+        )
+        pale = self.over(self.horizon_colour, _rgb(0.86, 0.74, 0.55).to(device) * (0.15 + 0.85 * light), 0.55)
+        image = self.over(image, pale, (dust * s * 0.62 * present).clamp(0, 1))
+        leaves = _step(self.field("spark"), 0.35, 0.7) * s * _step(y, 0.2, 0.5)
+        return self.over(image, _rgb(0.42, 0.22, 0.06).to(device) * (0.3 + 0.7 * light), 0.85 * leaves * present)
+
+    def mud(self, image: Tensor) -> Tensor:
+        s, y, device = self.scene["mud"], self.y, self.y.device
+        present = _step(s, 0.02, 0.3)
+        light = 0.36 + 0.64 * self.day
+        edge = self.horizon + 0.02 * self.field("hills")
+        down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
+        shore = _step(down - 0.12 * (self.field("hills") - 0.5), 0.34, 0.44)  # grass grows behind it
+        ground = _step(y, edge - 0.01, edge + 0.03) * present
+        ground = ground * torch.lerp(torch.ones_like(s), shore, _step(self.scene["wind"], 0.02, 0.25))
+        lumps = 0.6 * self.field("smoke") + 0.55 * (self.field("caustic") - 0.3) * (0.35 + 0.65 * s)
+        brown = torch.lerp(
+            _rgb(0.13, 0.08, 0.045).to(device).expand_as(image),
+            _rgb(0.45, 0.30, 0.17).to(device).expand_as(image),
+            (lumps + 0.1).clamp(0, 1),
+        )
+        shiny = _step(self.field("smoke") - 0.8 * self.field("caustic"), 0.50, 0.72) * (0.35 + 0.5 * s)
+        gloss = self.over(self.over(self.horizon_colour, self.sun_colour, 0.35), self.zenith_colour, 0.15)
+        image = self.over(image, brown * light * (0.8 + 0.4 * down), ground)
+        image = self.over(image, gloss * (0.35 + 0.65 * self.field("glint")), 0.6 * shiny * ground)
+        pops = _step(self.field("bubble"), 0.25, 0.6) * ground * s * _step(down, 0.05, 0.4)
+        return self.over(image, _rgb(0.72, 0.55, 0.38).to(device) * light, 0.85 * pops)
 
     def splash(self, image: Tensor) -> Tensor:
         s, y, x, device = self.scene["splash"], self.y, self.x, self.y.device
@@ -290,48 +335,6 @@ class _Painter:
         return self.over(
             image, _rgb(0.93, 0.97, 1.0).to(device) * (0.2 + 0.8 * light), (drops * (0.6 + 0.6 * s)).clamp(0, 1)
         )
-
-    def mud(self, image: Tensor) -> Tensor:
-        s, y, device = self.scene["mud"], self.y, self.y.device
-        present = _step(s, 0.02, 0.3)
-        light = 0.36 + 0.64 * self.day
-        edge = self.horizon + 0.02 * self.field("hills")
-        ground = _step(y, edge - 0.01, edge + 0.03) * present
-        down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
-        lumps = 0.6 * self.field("smoke") + 0.55 * (self.field("caustic") - 0.3) * (0.35 + 0.65 * s)
-        brown = torch.lerp(
-            _rgb(0.13, 0.08, 0.045).to(device).expand_as(image),
-            _rgb(0.45, 0.30, 0.17).to(device).expand_as(image),
-            (lumps + 0.1).clamp(0, 1),
-        )
-        shiny = _step(self.field("smoke") - 0.8 * self.field("caustic"), 0.50, 0.72) * (0.35 + 0.5 * s)
-        gloss = self.over(self.over(self.horizon_colour, self.sun_colour, 0.35), self.zenith_colour, 0.15)
-        image = self.over(image, brown * light * (0.8 + 0.4 * down), ground)
-        image = self.over(image, gloss * (0.35 + 0.65 * self.field("glint")), 0.6 * shiny * ground)
-        pops = _step(self.field("bubble"), 0.25, 0.6) * ground * s * _step(down, 0.05, 0.4)
-        return self.over(image, _rgb(0.72, 0.55, 0.38).to(device) * light, 0.85 * pops)
-
-    def wind(self, image: Tensor) -> Tensor:
-        s, y, device = self.scene["wind"], self.y, self.y.device
-        present = _step(s, 0.02, 0.25)
-        light = 0.32 + 0.68 * self.day
-        down = ((y - self.horizon) / (1 - self.horizon)).clamp(0, 1)
-        field = _step(y, self.horizon, self.horizon + 0.02) * present
-        bands = self.field("gust") * 0.75 + self.field("swell") * 0.35
-        straw = torch.lerp(
-            _rgb(0.34, 0.28, 0.09).to(device).expand_as(image),
-            _rgb(0.95, 0.86, 0.52).to(device).expand_as(image),
-            _step(bands, 0.35, 0.85),
-        )
-        blades = 0.62 + 0.75 * (self.field("fall") * 0.7 + self.field("wisp") * 0.3) * (0.4 + 0.6 * down)
-        image = self.over(image, straw * light * blades, field * 0.95)
-        dust = _step(self.field("gust"), 0.66 - 0.22 * s, 0.95 - 0.2 * s) * (
-            0.25 + 0.75 * torch.exp(-(((y - self.horizon) / 0.28) ** 2))
-        )
-        pale = self.over(self.horizon_colour, _rgb(0.86, 0.74, 0.55).to(device) * (0.15 + 0.85 * light), 0.55)
-        image = self.over(image, pale, (dust * s * 0.62 * present).clamp(0, 1))
-        leaves = _step(self.field("spark"), 0.35, 0.7) * s * _step(y, 0.2, 0.5)
-        return self.over(image, _rgb(0.42, 0.22, 0.06).to(device) * (0.3 + 0.7 * light), 0.85 * leaves * present)
 
     def fire(self, image: Tensor) -> Tensor:
         s, y, x, device = self.scene["fire"], self.y, self.x, self.y.device
@@ -391,8 +394,11 @@ class _Painter:
         return self.over(image, _rgb(0.86, 0.92, 0.97).to(device) * (0.25 + 0.75 * light), 0.45 * rings * present)
 
     def underwater(self, image: Tensor) -> Tensor:
+        """Water that rises: a faint scene fills the foot of the picture, one of 0.62 and more all of it."""
         s, y, x, device = self.scene["underwater"], self.y, self.x, self.y.device
-        cover = _step(s, 0.02, 0.30)
+        line = 1.06 - 1.8 * s - 0.05 * (self.field("swell") - 0.5)
+        below = _step(y, line - 0.003, line + 0.005)
+        under = y - (1.06 - 1.8 * s).clamp(min=0)
         light = (0.35 + 0.65 * self.day) * (1.15 - 0.6 * self.depth)
         tint = self.over(_rgb(0.02, 0.23, 0.48).to(device), _rgb(0.03, 0.38, 0.45).to(device), self.f("mood"))
         surface = tint * 1.75 + _rgb(0.10, 0.16, 0.12).to(device)
@@ -400,12 +406,12 @@ class _Painter:
         water = torch.lerp(
             surface.expand_as(image) * light,
             deep.expand_as(image) * (0.5 + 0.5 * light),
-            (y * (0.85 + 0.35 * self.depth)).clamp(0, 1) ** 0.8,
+            (under * (0.85 + 0.35 * self.depth)).clamp(0, 1) ** 0.8,
         )
         fan = torch.exp(-(((x - self.sun_x - 0.5 * self.lean * y) / (0.25 + 0.7 * y)) ** 2))
-        rays = _step(self.field("fall"), 0.42, 0.80) * fan * torch.exp(-y * 1.9)
+        rays = _step(self.field("fall"), 0.42, 0.80) * fan * torch.exp(-1.9 * under.clamp(min=0))
         water = water + _rgb(0.45, 0.80, 0.75).to(device) * rays * light * 0.55
-        net = self.field("caustic") * (torch.exp(-y * 5.0) * 0.55 + _step(y, 0.72, 1.0) * 0.32)
+        net = self.field("caustic") * (torch.exp(-5.0 * under.clamp(min=0)) * 0.55 + _step(y, 0.72, 1.0) * 0.32)
         water = water + _rgb(0.50, 0.85, 0.80).to(device) * net * light
         bed = 0.93 - 0.10 * self.field("hills") * (1.2 - 0.6 * self.depth)
         sand = (
@@ -419,7 +425,9 @@ class _Painter:
         )
         motes = _step(self.field("spark"), 0.4, 0.9) * 0.35
         water = water + _rgb(0.4, 0.7, 0.7).to(device) * motes * light
-        return self.over(image, water, cover)
+        image = self.over(image, water, below)
+        rim = torch.exp(-(((y - line) / 0.007) ** 2)) * (0.4 + 0.6 * self.field("glint"))
+        return self.over(image, surface * light + 0.45 * self.horizon_colour, 0.8 * rim)
 
     def grade(self, image: Tensor) -> Tensor:
         """Saturation, a soft shoulder instead of clipping, and a light vignette."""

@@ -116,12 +116,13 @@ def images_until(scale: Scale, step: int) -> int:
 # Where the world puts things (training.world.picture), in the generator's coordinates −1..1. Each line: which place,
 # what of it, by which field or column, the bias, and the slope for each component of W: a factor as a uniform number of
 # unit variance, a scene's intensity, or "+scene" for whether it is there.
-# Rows: the top of a fall, horizon, sun, foot of a fall, ridge, hills, trees, crest of a wave, volcano, sea bed.
+# Rows: the top of a fall, horizon, sun, foot of a fall, ridge, hills, trees, crest of a wave, volcano, sea bed, the
+# level of risen water.
 # Columns: a bolt, the event, the sun, a bolt's branch, a plume.
 Known = tuple[int, str, str | int, float, dict[str, float]]
 HORIZON = {"horizon": 0.15, "mud": -0.46, "splash": -0.25}
 KNOWN_ROWS: tuple[Known, ...] = (
-    (0, "at", 0, -0.60, {"reach": -0.058}),
+    (0, "at", 0, -0.60, {"reach": -0.058, "+explosion": 0.56}),
     (0, "bend", "hills", 0.20, {}),
     (0, "size", 0, -4.0, {}),
     (1, "at", 0, 0.10, HORIZON),
@@ -150,6 +151,9 @@ KNOWN_ROWS: tuple[Known, ...] = (
     (9, "at", 0, 0.77, {}),
     (9, "bend", "hills", -0.18, {"depth": 0.035}),
     (9, "size", 0, -3.0, {}),
+    (10, "at", 0, 1.12, {"underwater": -3.60}),
+    (10, "bend", "swell", -0.10, {}),
+    (10, "size", 0, -4.5, {}),
 )
 KNOWN_COLUMNS: tuple[Known, ...] = (
     (0, "at", 0, 0.0, {"event_x": 0.416}),

@@ -17,6 +17,8 @@ from training.run import seeded
 from training.world import factors, fields
 from training.world.picture import render
 
+CALM, PAIRED = 0.1, 0.35  # of the pictures: without a scene, with two
+
 
 class FieldTiles:
     """The field tiles at full size and, area-averaged, at every grid below; on `device`, and so is what they make."""
@@ -77,7 +79,7 @@ class WorldPictures:
         self._pool: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def _make(self, numbers: list[int]) -> None:
-        vectors = torch.cat([factors.draw(1, seeded(self.seed, 11, i)) for i in numbers])
+        vectors = torch.cat([factors.draw(1, seeded(self.seed, 11, i), calm=CALM, pair=PAIRED) for i in numbers])
         offsets = torch.cat([torch.rand(1, fields.COUNT, 2, generator=seeded(self.seed, 12, i)) for i in numbers])
         vectors, offsets = vectors.to(self.at.device), offsets.to(self.at.device)
         with torch.no_grad():

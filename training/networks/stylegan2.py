@@ -44,7 +44,7 @@ class GeneratorConfig:
     detail: tuple[int, ...] = (4, 6, 7, 8, 9, 10, 11, 13)  # fields that the head sees at full size
     factors: int = 26
     normals: int = 17  # how many of the factors are standard normal
-    rows: int = 10  # placed edges, and how many placed columns
+    rows: int = 11  # placed edges, and how many placed columns
     columns: int = 5
     mapping: int = 128
 

@@ -123,14 +123,14 @@ def test_the_size_of_a_picture_is_no_matter_to_the_judges(tiles: FieldTiles) -> 
 
 
 def test_what_is_seen_of_each_scene_of_a_mixture(tiles: FieldTiles) -> None:
-    shown, which, seen = train_judge.mixtures(train_judge.thinned(tiles, 72), 48, seeded(410))
-    assert shown.shape == (48, 3, *judging.PICTURE)
+    shown, which, seen = train_judge.mixtures(train_judge.thinned(tiles, 72), 96, seeded(410))
+    assert shown.shape == (96, 3, *judging.PICTURE)
     assert (which[:, 0] < which[:, 1]).all()
-    water = factors.SCENES.index("underwater")
-    under = (which == water).any(1)
-    assert 3 < int(under.sum()) < 24
+    water = factors.draw(96, seeded(410), calm=0.0, pair=1.0)[:, factors.INDEX["underwater"]]
+    deep, dry = water > 0.6, water == 0
+    assert int(deep.sum()) > 3
     least = seen.amin(1)
-    assert float(least[under].median()) < 0.25 < 0.5 < float(least[~under].median())
+    assert float(least[deep].median()) < 0.25 < 0.5 < float(least[dry].median())
     assert float(seen.amax(1).min()) > 0.2
 
 

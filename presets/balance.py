@@ -23,7 +23,7 @@ from engine.bundle import Bundle
 from engine.painter import Painter
 from engine.runtime.session import Session
 
-__all__ = ["Balance", "Sketch", "balance"]
+__all__ = ["Balance", "Sight", "Sketch", "balance"]
 
 ENOUGH = 0.65
 FAINT = 2.0  # grey levels; an anchor that changes less of the picture when alone shows nothing that could be hidden
@@ -74,6 +74,37 @@ class Balance(NamedTuple):
     seen: float
 
 
+class Sight:
+    """How much is seen of each of some anchors, as a part of what it changes alone with the offset that it was given.
+
+    `paint` makes a picture, bytes `[H, W, 3]`, of Σ pull·offset. What pushes away hides nothing and is not asked after,
+    nor is what shows nothing alone: `which` are the others.
+    """
+
+    def __init__(
+        self, paint: Callable[[Float32], NDArray[np.uint8]], offsets: Sequence[Float32], pulls: Sequence[float]
+    ) -> None:
+        self._paint, self._pulls = paint, pulls
+        pulled = self._pulled(offsets)
+        pushed = sum((one for one, pull in zip(pulled, pulls, strict=True) if pull < 0.0), np.zeros_like(offsets[0]))
+        ground = _small(paint(pushed))
+        self._alone = np.array([_change(_small(paint(pushed + one)), ground) if pull > 0.0 else 0.0
+                                for one, pull in zip(pulled, pulls, strict=True)])  # fmt: skip
+        self.which = np.flatnonzero(self._alone > FAINT)
+
+    def of(self, offsets: Sequence[Float32]) -> NDArray[np.float64]:
+        """What is seen of `which`, about 0..1, when these offsets `[L, D]` pull."""
+        pulled = self._pulled(offsets)
+        total = sum(pulled, np.zeros_like(offsets[0]))
+        together = _small(self._paint(total))
+        changes = [_change(together, _small(self._paint(total - pulled[i]))) for i in self.which]
+        seen: NDArray[np.float64] = np.array(changes) / self._alone[self.which]
+        return seen
+
+    def _pulled(self, offsets: Sequence[Float32]) -> list[Float32]:
+        return [np.float32(pull) * offset for pull, offset in zip(self._pulls, offsets, strict=True)]
+
+
 def balance(
     paint: Callable[[Float32], NDArray[np.uint8]], offsets: Sequence[Float32], pulls: Sequence[float]
 ) -> Balance:
@@ -82,28 +113,15 @@ def balance(
     `paint` makes a picture, bytes `[H, W, 3]`, of Σ pull·offset; it is asked for some sixty at most. What pushes away
     stays as it is, and all stay as they are where each is seen anyway.
     """
-    pulled = [np.float32(pull) * offset for pull, offset in zip(pulls, offsets, strict=True)]
-    pushed = sum((one for one, pull in zip(pulled, pulls, strict=True) if pull < 0.0), np.zeros_like(offsets[0]))
-    ground = _small(paint(pushed))
-    alone = np.array([_change(_small(paint(pushed + one)), ground) if pull > 0.0 else 0.0
-                      for one, pull in zip(pulled, pulls, strict=True)])  # fmt: skip
-    which = np.flatnonzero(alone > FAINT)
+    sight = Sight(paint, offsets, pulls)
+    which = sight.which
     if len(which) < 2:
         return Balance((1.0,) * len(offsets), 1.0)
-
-    def seen(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
-        now = [
-            np.float32(math.exp(logarithm)) * one if pull > 0.0 else one
-            for logarithm, one, pull in zip(logarithms, pulled, pulls, strict=True)
-        ]
-        total = sum(now, np.zeros_like(offsets[0]))
-        together = _small(paint(total))
-        return np.array([_change(together, _small(paint(total - now[i]))) / alone[i] for i in which])
-
     now = best = np.zeros(len(offsets))
     least, step, gave_way = -1.0, STEP, -1
     for _ in range(ROUNDS):
-        found = seen(now)
+        factors = [math.exp(log) if pull > 0.0 else 1.0 for log, pull in zip(now, pulls, strict=True)]
+        found = sight.of([np.float32(factor) * one for factor, one in zip(factors, offsets, strict=True)])
         if found.min() > least:
             least, best = float(found.min()), now
         if least >= ENOUGH or step < LAST_STEP:

@@ -11,8 +11,9 @@ strengths of the offsets, for what hides another does so within a tenth of its s
 given, and of those on which each anchor's own scene is made to stand clearly on its axis of W. Then over `x`, which is
 how strong each offset is and how far the picture goes along the principal directions of what the bundle's words do in
 W+; what lies off these is no picture, however it may please F_v. That search is a separable CMA-ES (Ros & Hansen, PPSN
-2008), for a bundle's generator gives bytes and no gradient. A picture has no inversion encoder: its offset is found in
-the same way, from nothing.
+2008), for a bundle's generator gives bytes and no gradient. Nothing is kept that hides an anchor more than
+`presets.balance` does, which looks at pictures alone and so is right where F_v is mistaken. A picture has no inversion
+encoder: its offset is found in the same way, from nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tqdm import tqdm
 from engine.bundle import Bundle
 from engine.errors import PresetError
 from engine.runtime.session import Session
-from presets.balance import Sketch
+from presets.balance import ENOUGH, Sight, Sketch, balance
 from presets.compose import pulls
 from presets.text import TextEncoder
 from training.towers import Towers, own_towers
@@ -47,6 +48,7 @@ CLOSER = (0.04, 0.02, 0.01)  # steps from the best place on it
 STRENGTH = 0.2  # of the logarithm of an offset's strength, for one deviation of the search
 SPREAD = 0.5  # of the search at first, in deviations of the words
 FORMATS = ("JPEG", "PNG", "WEBP")
+HIDING = 0.4  # of what balance shows of the anchor that is seen least: what shows less of any is not kept
 SHOWN = 4  # pictures that a score is the mean of, a tenth of a second apart
 TRACE, CLEAR = 0.12, 0.35  # on the axis of a scene: not there yet, and no trace any more
 UNLIKELY, TEMPERATURE = 0.03, 0.1  # what an embedding hardly means, of a softmax over the scenes
@@ -172,18 +174,27 @@ class Refiner:
 
         given = [part.offset for part in parts]
         before = cosines(given, SHOWN)
+        sight, balanced = Sight(sketch.paint, given, pulled.tolist()), balance(sketch.paint, given, pulled.tolist())
+        wanted = HIDING * min(ENOUGH, balanced.seen)
+
+        def hides(offsets: Sequence[Float32]) -> bool:
+            return len(sight.which) > 1 and float(sight.of(offsets).min()) < wanted
+
         begun, first = given, before
+        if hides(given):
+            begun = scaled(given, np.log(balanced.factors))
+            first = cosines(begun, SHOWN)
         for offsets in (given, [self._cleared(part) for part in parts]):
             candidate = weighed(offsets, STRENGTHS)
             if all(np.array_equal(one, other) for one, other in zip(candidate, begun, strict=True)):
                 continue
             seen = cosines(candidate, SHOWN)
-            if missed(seen) < missed(first):
+            if missed(seen) < missed(first) and not hides(candidate):
                 begun, first = candidate, seen
         found = minimise(loss, len(parts) + len(self._directions), tries, np.random.default_rng(0), progress)
         best = weighed(moved(found), ())
         after = cosines(best, SHOWN)
-        if missed(after) >= missed(first):
+        if missed(after) >= missed(first) or hides(best):
             best, after = begun, first
         refined = tuple(replace(part, offset=offset) for part, offset in zip(parts, best, strict=True))
         return Refined(refined, tuple(map(float, before)), tuple(map(float, after)))

@@ -63,7 +63,7 @@ LIBRARY: tuple[Recipe, ...] = (
     ),
     Recipe(
         "deep-water", "Slow and blue, far below the surface; sound lets bubbles rise",
-        (("diving underwater, slow bubbles rising, in the deep, cold colors", 1.0),),
+        (("diving underwater, slow bubbles rising, in the deep, cold colors", 1.0), ("deep underwater", 0.4)),
         34, _look(sound=0.45, text=1.0, react=0.25, wild=0.85, speed=0.5, gains=(0.4, 0.8, 0.9), smooth=0.75),
         8.0, "calm",
     ),

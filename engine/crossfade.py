@@ -9,6 +9,8 @@ Latent = NDArray[np.float32]
 
 LARGEST_STEP = 0.1
 """A fade goes no more than this part of its time in one frame, however late that is: it then takes longer."""
+EASED = 0.2
+"""Of a fade's time at either end, in which it gains and loses its speed; in between it is steady."""
 
 
 class Crossfade:
@@ -27,8 +29,8 @@ class Crossfade:
 
     @property
     def share(self) -> float:
-        """How far it has come, 0..1: eased at both ends (smoothstep)."""
-        return self._passed * self._passed * (3.0 - 2.0 * self._passed)
+        """How far it has come, 0..1: eased at both ends, steady in between."""
+        return _eased(self._passed) if self._passed < 0.5 else 1.0 - _eased(1.0 - self._passed)
 
     def go(self, base: Latent, offset: Latent, fade_s: float, now: float) -> None:
         """Begins to move; at once when `fade_s` is 0."""
@@ -57,3 +59,10 @@ class Crossfade:
         share = np.float32(self.share)
         base, offset = (start + share * (end - start) for start, end in zip(self._from, self._to, strict=True))
         return base, offset
+
+
+def _eased(passed: float) -> float:
+    """The first half of the way: half a square until full speed is reached, then a straight line."""
+    if passed < EASED:
+        return passed * passed / (2.0 * EASED * (1.0 - EASED))
+    return (passed - 0.5 * EASED) / (1.0 - EASED)

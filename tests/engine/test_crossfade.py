@@ -56,13 +56,13 @@ def test_a_fade_that_is_overtaken_goes_on_from_where_it_was():
 
 
 @pytest.mark.parametrize("fade_s", [0.05, 0.5, 3.0, 60.0])
-def test_no_frame_goes_further_than_the_bound_and_none_over_twice_the_usual(fade_s: float):
+def test_no_frame_goes_further_than_the_bound_and_hardly_one_over_the_usual(fade_s: float):
     fade = Crossfade(latent(0), latent(0))
     fade.go(latent(1), latent(0), fade_s, now=0.0)
     steps = np.diff(walk(fade, 0.0, fade_s + 1.0))
     steps = steps[steps > 0]
     assert steps.max() <= 1.5 * LARGEST_STEP + 1e-6
-    assert steps.max() < 2.0 * np.median(steps)
+    assert steps.max() < 1.2 * np.median(steps)
     assert steps.sum() == pytest.approx(1.0)
 
 

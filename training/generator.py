@@ -145,9 +145,10 @@ KNOWN_ROWS: tuple[Known, ...] = (
     (7, "bend", "trees", -0.10, {}),
     (7, "lift", 1, -0.12, {"splash": -0.80}),
     (7, "size", 0, -4.0, {}),
-    (8, "at", 0, 0.14, HORIZON),
-    (8, "lift", 0, 0.0, {"+explosion": -0.50}),
-    (8, "size", 0, -4.0, {}),
+    (8, "at", 0, 0.18, HORIZON),
+    (8, "lift", 0, 0.0, {"+explosion": -0.53, "reach": -0.029, "underwater": -0.60}),
+    (8, "bend", "ridge", -0.08, {}),
+    (8, "size", 0, -4.5, {}),
     (9, "at", 0, 0.77, {}),
     (9, "bend", "hills", -0.18, {"depth": 0.035}),
     (9, "size", 0, -3.0, {}),
@@ -157,8 +158,8 @@ KNOWN_ROWS: tuple[Known, ...] = (
 )
 KNOWN_COLUMNS: tuple[Known, ...] = (
     (0, "at", 0, 0.0, {"event_x": 0.416}),
-    (0, "bend", "wander", 0.0, {"+thunder": 0.37}),
-    (0, "spread", 0, -1.8, {}),
+    (0, "bend", "wander", 0.0, {"+thunder": 0.37, "+explosion": 0.124}),
+    (0, "spread", 0, -1.54, {}),
     (0, "size", 0, -4.3, {}),
     (1, "at", 0, 0.0, {"event_x": 0.416}),
     (1, "spread", 0, -1.1, {}),
@@ -171,7 +172,7 @@ KNOWN_COLUMNS: tuple[Known, ...] = (
     (3, "size", 0, -4.5, {}),
     (4, "at", 0, 0.0, {"event_x": 0.416, "lean": -0.03}),
     (4, "shear", 0, 0.0, {"lean": -0.16}),
-    (4, "size", 0, -1.8, {}),
+    (4, "size", 0, -1.8, {"+explosion": -1.2}),
 )
 # StyleGAN3's planes, down (0) or right (1): the land, the sun, the event; the last one stays.
 KNOWN_PLANES: tuple[tuple[int, int, dict[str, float]], ...] = (

@@ -105,6 +105,22 @@ def test_water_rises_with_its_scene(tiles: torch.Tensor) -> None:
     assert float(levels[-1].max()) == 0.0
 
 
+def test_a_volcano_grows_out_of_the_ground_and_is_an_island_where_water_stands(tiles: torch.Tensor) -> None:
+    """Where the picture at noon darkens most on the way down beside the river of lava, the cone begins."""
+    noon = {"time_of_day": 2.0, "event_x": 0.0, "horizon": 0.0, "cloud_cover": -2.0, "trees": -2.0}
+
+    def summits(explosion: float, underwater: float) -> torch.Tensor:
+        vectors = still(6, "explosion", explosion)
+        for name, value in (noon | {"underwater": underwater}).items():
+            vectors[:, factors.INDEX[name]] = value
+        column = paint(vectors, tiles)[:, :, :, 35].mean(1)
+        return (column[:, :-2] - column[:, 2:]).argmax(1) / column.shape[1]
+
+    small, grown, island = summits(0.12, 0.0), summits(0.4, 0.0), summits(0.4, 0.3)
+    assert (grown < small).all()
+    assert (island < grown).all()
+
+
 def test_any_two_scenes_can_be_seen_at_once(tiles: torch.Tensor) -> None:
     """At some strengths of theirs: each changes the picture much as if it were alone."""
     strengths = (0.12, 0.2, 0.35, 0.6)

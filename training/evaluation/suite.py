@@ -41,8 +41,8 @@ from training.world.sound import SAMPLE_RATE
 
 SCHEMA = 1
 FIRST_KID = 0.04241
-"""KID under picture features of the first bundle that was shipped, measured with the judges before these and pictures of
-the world before this one: its graphs do not run in today's engine."""
+"""KID under picture features of the first bundle that was shipped, measured with earlier judges and pictures of an
+earlier world: its graphs do not run in today's engine."""
 SEEDS = 30_000  # of the silent landscapes
 CHANCE = 1 / len(SCENES)
 

@@ -78,6 +78,9 @@ class _Painter:
         near = torch.maximum(self.scene["mud"], 0.55 * self.scene["splash"])
         self.horizon = (0.42 + 0.26 * self.f("horizon")) * (1 - 0.42 * near)
         self.day = _step(self.time, 0.15, 0.75)
+        # One winding way down for a bolt and for lava.
+        winds = 0.33 * _step(self.scene["thunder"], 0.02, 0.25) + 0.11 * _step(self.scene["explosion"], 0.02, 0.25)
+        self.path = self.event_x + winds * (self.field("wander") - 0.5)
 
     def f(self, name: str) -> Tensor:
         return factor(self.vector, name).view(-1, 1, 1, 1)
@@ -197,13 +200,15 @@ class _Painter:
     # --- scenes ------------------------------------------------------------------------------------------------------
 
     def volcano(self, sky: Tensor, image: Tensor) -> Tensor:
+        """A cone that grows out of the ground with its scene, higher where water stands, so that it is an island."""
         s, y, x, device = self.scene["explosion"], self.y, self.x, self.y.device
         present = _step(s, 0.02, 0.25)
         burst = (0.35 + 0.65 * s) * (0.45 + 0.75 * self.flash)
-        top = self.horizon * (0.62 - 0.12 * self.reach)
-        side = (x - self.event_x).abs()
-        slope = top + (side - 0.045).clamp(min=0) * (0.62 + 0.25 * self.field("ridge")) + 0.02 * self.field("ridge")
-        cone = _step(y, slope - 0.004, slope + 0.006) * present
+        foot = self.horizon + 0.04
+        top = (foot - (0.24 + 0.05 * self.reach + 0.30 * self.scene["underwater"]) * present).clamp(min=0.1)
+        bell = torch.exp(-0.5 * ((x - self.event_x) / 0.19) ** 2)
+        slope = foot + (top - foot) * bell - 0.04 * (self.field("ridge") - 0.5)
+        cone = _step(y, slope - 0.003, slope + 0.004)
         # Plume: widens and leans with height, billows from the smoke field, lit from below.
         up = (top - y).clamp(min=0)
         centre = self.event_x + 0.5 * self.lean * up
@@ -224,9 +229,8 @@ class _Painter:
         rock = _rgb(0.10, 0.075, 0.075).to(device) * (0.5 + 0.9 * self.field("wisp")) * (0.35 + 0.9 * self.day)
         image = self.over(image, rock, cone)
         down = (y - top).clamp(min=0)
-        winding = x - self.event_x - 0.55 * down * (self.field("wander") - 0.45) * 3
-        rivers = torch.exp(-((winding / (0.012 + 0.05 * down)) ** 2))
-        lava = (rivers * (0.45 + 0.9 * self.field("flame")) * burst * 1.5).clamp(0, 1) * cone
+        rivers = torch.exp(-(((x - self.path) / (0.012 + 0.05 * down)) ** 2))
+        lava = (rivers * (0.45 + 0.9 * self.field("flame")) * burst * 1.5).clamp(0, 1) * cone * present
         image = self.over(image, _ramp(lava, _BLACKBODY), _step(lava, 0.15, 0.4))
         embers = self.field("spark") * torch.exp(-(((x - centre) / (0.15 + 0.6 * up)) ** 2))
         embers = embers * _step(y, top + 0.05, top - 0.1)
@@ -360,8 +364,7 @@ class _Painter:
         present = _step(s, 0.02, 0.25)
         stroke = present * _step(self.flash, 0.18, 0.75) * (0.45 + 0.55 * s)
         image = image * (1 - 0.25 * present * (1 - stroke))
-        path = self.event_x + 0.33 * (self.field("wander") - 0.5)
-        distance = (x - path).abs()
+        distance = (x - self.path).abs()
         reach = _step(y, self.horizon + 0.02, self.horizon - 0.02)
         sheet = torch.exp(-distance * 2.2) * (0.35 + 0.9 * _step(self.field("cloud"), 0.35, 0.75)) * torch.exp(-y * 1.2)
         image = image + _rgb(0.55, 0.52, 0.90).to(device) * sheet * stroke * 1.15

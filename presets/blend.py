@@ -32,8 +32,8 @@ def seed_place(session: Session, z_dim: int) -> Place:
 def blend(first: Preset, second: Preset, share: float, name: str, place: Place) -> Preset:
     """The preset `name`, `share` (0..1) of the way from the first to the second; at 0 and 1 it is the one or the other.
 
-    Base, controls and times lie in between, anchors and maps of both keep their part of their weight. A control that
-    only one of them names stays as that one has it. Raises `PresetError` when they have different layouts, or more
+    Base, controls, maps and times lie in between; anchors of both keep a part of their weight (`_parts`). A control
+    that only one of them names stays as that one has it. Raises `PresetError` when they have different layouts, or more
     anchors or maps together than a preset can hold.
     """
     if share in (0.0, 1.0):
@@ -90,7 +90,7 @@ def _controls(first: Preset, second: Preset, share: float) -> dict[str, float | 
 
 def _anchors(first: Preset, second: Preset, share: float) -> list[Anchor]:
     blended: list[Anchor] = []
-    for preset, part in ((first, 1.0 - share), (second, share)):
+    for preset, part in zip((first, second), _parts(share), strict=True):
         for anchor in preset.anchors:
             anchor = anchor.model_copy(update={"weight": part * anchor.weight})
             for index, known in enumerate(blended):
@@ -100,6 +100,14 @@ def _anchors(first: Preset, second: Preset, share: float) -> list[Anchor]:
             else:
                 blended.append(anchor)
     return blended
+
+
+def _parts(share: float) -> tuple[float, float]:
+    """Of the anchors' weights: 1 together, and such that, read as shares (`presets.compose.pulls`), those of the second
+    preset pull evenly more until half way, and from there those of the first evenly less. Parts of 1 − share and share
+    would keep half of the second's pull for the last third of the way to the middle."""
+    first, second = min(1.0, 2.0 * (1.0 - share)), min(1.0, 2.0 * share)
+    return first / (first + second), second / (first + second)
 
 
 def _maps(first: Preset, second: Preset, share: float) -> list[SoundMap]:

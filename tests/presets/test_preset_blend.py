@@ -74,7 +74,8 @@ def test_in_between_everything_has_its_part(pair, place):
     assert as_array(mixed.base.w_plus) == pytest.approx(0.75 * place(3) + 0.25 * place(8), abs=1e-3)
     assert mixed.controls == {"speed": 1.5, "truncation": 0.5, "seed": 7.0, "look/mirror": "vertical"}
     assert blend(*pair, 0.5, "mixed", place).controls["look/mirror"] == "off", "a choice changes in the middle"
-    assert {a.source: round(a.weight, 6) for a in mixed.anchors} == {"fire": 0.8, "night": 0.375, "sea": 0.25}
+    thirds = {"fire": 2 / 3 + 0.2 / 3, "night": 1 / 3, "sea": 1 / 3}  # so that the second pulls half as much
+    assert {a.source: a.weight for a in mixed.anchors} == pytest.approx(thirds)
     assert {(m.feature, m.control): round(m.amount, 6) for m in mixed.maps} == {
         ("bass", "speed"): 0.35,
         ("onset", "noise"): 0.25,
@@ -101,6 +102,17 @@ def test_the_way_from_one_to_the_other_has_no_jump(bundle, sessions, place):
         steps = np.abs(np.diff(way, axis=0)).mean(axis=tuple(range(1, np.ndim(way))))
         assert np.median(steps) > 0
         assert steps.max() < 3 * np.median(steps)
+
+
+def test_the_offset_moves_evenly_on_the_way(pair, place, bundle):
+    """The second comes evenly, then the first goes evenly: no step of W+ is larger than another."""
+    first, second = (
+        preset.model_copy(update={"base": Seed(seed=3), "anchors": (pull(bundle, fill, "night"),)})
+        for preset, fill in zip(pair, (4.0, -4.0), strict=True)
+    )
+    way = [compose(blend(first, second, at, "mix", place), bundle, 1)["offset"] for at in np.linspace(0, 1, 21)]
+    steps = np.abs(np.diff(way, axis=0)).mean(axis=(1, 2))
+    assert steps == pytest.approx(np.full(20, 0.4), rel=1e-3)
 
 
 def test_halfway_both_pull_whole(pair, place, bundle):

@@ -51,6 +51,8 @@ HEADROOM = 1.2
 SMALLEST_SPAN = 0.1
 """No channel is taken for smaller than this share of the greatest one: one that was silent so far may speak up."""
 CALM_PLACES = 8
+WILD = 32
+"""Inputs at random: wilder than a show, so that what is new to it is not cut off."""
 STRENGTHS = (1.0, 2.5, 5.0)
 
 
@@ -93,7 +95,7 @@ def calibration(bundle: Bundle) -> Iterator[Tensors]:
     """Generator inputs from all over what a show may ask for.
 
     Calm places that the mapping draws, what the bundle's scenes are in words, also as strong as loud sound makes them,
-    and each with the stroke of an onset.
+    and each with the stroke of an onset; then codes and textures at random.
     """
     tensors, manifest = bundle.tensors, bundle.manifest
     places: list[NDArray[np.float32]] = []
@@ -112,6 +114,8 @@ def calibration(bundle: Bundle) -> Iterator[Tensors]:
     for w_plus in places:
         for struck in (w_plus, w_plus + tensors["stroke"]):
             yield random_feeds(spec, rng) | textures | {"w_plus": struck.astype(np.float32)}
+    for _ in range(WILD):
+        yield random_feeds(spec, rng)
 
 
 def in_int8(model: ModelProto, feeds: Iterable[Tensors]) -> ModelProto:
@@ -275,10 +279,17 @@ def _extremes(
 
 
 def _kernel(out: str, weights: NDArray[np.float32], axis: int, stored: list[TensorProto]) -> NodeProto:
-    """`out_kernel`: the weights in integers, each output with a scale of its own. `axis`: that of the outputs."""
+    """`out_kernel`: the weights in integers, each output with a scale of its own. `axis`: that of the outputs.
+
+    What rounding takes from one weight is given to the next (error diffusion), so sums over neighbours stay exact: the
+    taps of a kernel and the pixels of a cell see much the same.
+    """
     others = tuple(each for each in range(weights.ndim) if each != axis)
     step = np.maximum(np.abs(weights).max(others, keepdims=True), 1e-12) / STEPS
-    integers = np.clip(np.round(weights / step), -STEPS, STEPS).astype(np.int8)
+    rows = np.moveaxis(np.float64(weights) / step, axis, 0)
+    sums = np.round(rows.reshape(len(rows), -1).cumsum(1))
+    rounded = np.diff(sums, axis=1, prepend=0.0).reshape(rows.shape).clip(-STEPS, STEPS)
+    integers = np.ascontiguousarray(np.moveaxis(rounded, 0, axis)).astype(np.int8)
     names = [f"{out}_kernel_int8", f"{out}_kernel_step", f"{out}_kernel_zero"]
     values = [integers, step.ravel().astype(np.float32), np.zeros(step.size, np.int8)]
     stored.extend(numpy_helper.from_array(value, name) for value, name in zip(values, names, strict=True))

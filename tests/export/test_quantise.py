@@ -112,8 +112,11 @@ def test_scales_reach_beyond_what_was_seen() -> None:
     kernel = numpy_helper.to_array(next(t for t in network().graph.initializer if t.name == "middle_w"))
     found = held["middle_sum_kernel_int8"] * held["middle_sum_kernel_step"][None, :, None, None]
     meant = kernel / share[:, None, None, None]  # its inputs, and so its axis 0, count more
-    assert (np.abs(found - meant) <= 0.51 * np.abs(meant).max((0, 2, 3), keepdims=True) / 127).all()
-    assert (np.abs(held["middle_sum_kernel_int8"]).max((0, 2, 3)) == 127).all()
+    step = np.abs(meant).max((0, 2, 3), keepdims=True) / 127
+    assert (np.abs(found - meant) <= 1.01 * step).all()
+    rows = np.moveaxis((found - meant) / step, 1, 0).reshape(meant.shape[1], -1)
+    assert (np.abs(rows.cumsum(1)) <= 0.51).all(), "what is rounded off one weight is given to the next"
+    assert (np.abs(held["middle_sum_kernel_int8"]).max((0, 2, 3)) >= 126).all()
 
 
 def joined(signed: bool) -> onnx.ModelProto:

@@ -124,7 +124,8 @@ HORIZON = {"horizon": 0.15, "mud": -0.46, "splash": -0.25}
 KNOWN_ROWS: tuple[Known, ...] = (
     (0, "at", 0, -0.60, {"reach": -0.058, "+explosion": 0.56}),
     (0, "bend", "hills", 0.20, {}),
-    (0, "size", 0, -4.0, {}),
+    # Flat where nothing falls: then its pair with the first column is a bolt, or lava.
+    (0, "size", 0, -4.0, {"+explosion": 5.0, "+thunder": 5.0, "+waterfall": -5.0}),
     (1, "at", 0, 0.10, HORIZON),
     (1, "size", 0, -4.0, {}),
     (2, "at", 0, -0.34, {"time_of_day": -0.304, "horizon": 0.09}),
@@ -160,7 +161,7 @@ KNOWN_COLUMNS: tuple[Known, ...] = (
     (0, "at", 0, 0.0, {"event_x": 0.416}),
     (0, "bend", "wander", 0.0, {"+thunder": 0.37, "+explosion": 0.124}),
     (0, "spread", 0, -1.54, {}),
-    (0, "size", 0, -4.3, {}),
+    (0, "size", 0, -4.3, {"+explosion": 0.7}),
     (1, "at", 0, 0.0, {"event_x": 0.416}),
     (1, "spread", 0, -1.1, {}),
     (1, "size", 0, -1.4, {}),

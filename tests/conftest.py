@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -26,6 +27,9 @@ with contextlib.suppress(ImportError):
     from tqdm import tqdm
 
     tqdm.monitor_interval = 0  # the first bar would start a thread that outlives its test
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a shell's background: no program would hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHM = Path("/dev/shm")

@@ -49,6 +49,7 @@ STRENGTH = 0.2  # of the logarithm of an offset's strength, for one deviation of
 SPREAD = 0.5  # of the search at first, in deviations of the words
 FORMATS = ("JPEG", "PNG", "WEBP")
 HIDING = 0.4  # of what balance shows of the anchor that is seen least: what shows less of any is not kept
+BACK = (1.0, 0.75, 0.5, 0.25)  # of the way that the search has found: as far as nothing is hidden
 SHOWN = 4  # pictures that a score is the mean of, a tenth of a second apart
 TRACE, CLEAR = 0.12, 0.35  # on the axis of a scene: not there yet, and no trace any more
 UNLIKELY, TEMPERATURE = 0.03, 0.1  # what an embedding hardly means, of a softmax over the scenes
@@ -192,10 +193,13 @@ class Refiner:
             if missed(seen) < missed(first) and not hides(candidate):
                 begun, first = candidate, seen
         found = minimise(loss, len(parts) + len(self._directions), tries, np.random.default_rng(0), progress)
-        best = weighed(moved(found), ())
-        after = cosines(best, SHOWN)
-        if missed(after) >= missed(first) or hides(best):
-            best, after = begun, first
+        best, after = begun, first
+        for share in BACK:
+            candidate = weighed(moved(share * found), ())
+            seen = cosines(candidate, SHOWN)
+            if missed(seen) < missed(first) and not hides(candidate):
+                best, after = candidate, seen
+                break
         refined = tuple(replace(part, offset=offset) for part, offset in zip(parts, best, strict=True))
         return Refined(refined, tuple(map(float, before)), tuple(map(float, after)))
 

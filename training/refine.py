@@ -12,8 +12,9 @@ given, and of those on which each anchor's own scene is made to stand clearly on
 how strong each offset is and how far the picture goes along the principal directions of what the bundle's words do in
 W+; what lies off these is no picture, however it may please F_v. That search is a separable CMA-ES (Ros & Hansen, PPSN
 2008), for a bundle's generator gives bytes and no gradient. Nothing is kept that hides an anchor more than
-`presets.balance` does, which looks at pictures alone and so is right where F_v is mistaken. A picture has no inversion
-encoder: its offset is found in the same way, from nothing.
+`presets.balance` does, which looks at pictures alone and so is right where F_v is mistaken: what does is gone back
+from, a quarter of the way at a time. A picture has no inversion encoder: its offset is found in the same way, from
+nothing.
 """
 
 from __future__ import annotations

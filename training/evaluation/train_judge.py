@@ -42,13 +42,13 @@ from training.world.picture import render
 
 SEED, PICTURE_SEED = 8_150_117, 4_242  # of the judges alone; of the pictures that the picture judge learns from
 SIZE = (288, 512)  # the field tiles are drawn at this size
-PICTURES, PICTURE_ROWS = 3600, 144
+PICTURES, PICTURE_ROWS = 7200, 144
 CALM, PAIRED = 0.1, 0.5  # of the pictures: without a scene, with two
 FAINTEST = 0.08  # of two scenes
 FILMS, FILM_ROWS = 180, 72
 TESTED, TESTED_MIXTURES, TESTED_FILMS = 100, 120, 54
 SEEN = 0.5  # of a scene, for it to be seen in a mixture
-PICTURE_STEPS, FILM_STEPS, BATCH = 1500, 400, 16
+PICTURE_STEPS, FILM_STEPS, BATCH = 4500, 400, 16
 LEARNING_RATE = 2.5e-3
 BETWEEN_STROKES = 0.5  # of all pictures
 

@@ -22,9 +22,9 @@ SEEN = 0.02  # a factor that is nearer to 1 is no news
 
 
 def in_balance(preset: Preset, bundle: Bundle, say: Callable[[str], None]) -> Preset:
-    """The preset with its anchors' offsets so strong that none hides another (`presets.balance`).
+    """The preset with its anchors' offsets so strong that each shows and none hides another (`presets.balance`).
 
-    `say` is told of each that gives way. Raises `PresetError`, one line.
+    `say` is told of each that is raised or gives way. Raises `PresetError`, one line.
     """
     from engine.offline import open_sessions
     from presets.balance import Sketch, balance
@@ -33,7 +33,7 @@ def in_balance(preset: Preset, bundle: Bundle, say: Callable[[str], None]) -> Pr
     from presets.text import Encoded
 
     pulled = pulls([one.weight for one in preset.anchors])
-    if sum(pull > 0.0 for pull in pulled) < 2:
+    if not any(pull > 0.0 for pull in pulled):
         return preset
     compose(preset, bundle, 0)  # raises for an anchor of another bundle
     offsets = [np.float32(one.offset) for one in preset.anchors]
@@ -42,12 +42,13 @@ def in_balance(preset: Preset, bundle: Bundle, say: Callable[[str], None]) -> Pr
         factors = balance(sketch.paint, offsets, pulled).factors
     anchors = []
     for old, offset, factor in zip(preset.anchors, offsets, factors, strict=True):
-        if factor > 1.0 - SEEN:
+        if abs(factor - 1.0) < SEEN:
             anchors.append(old)
             continue
         encoded = Encoded(np.float32(factor) * offset, np.float32(old.embedding), ())
         anchors.append(anchor(old.kind, old.source, old.weight, encoded, old.bundle))
-        say(f"{old.kind} {old.source!r} would hide the rest: its pull is {factor:.2f} of what it was")
+        why = "would hide the rest" if factor < 1.0 else "would hardly show"
+        say(f"{old.kind} {old.source!r} {why}: its pull is {factor:.2f} of what it was")
     return _with_anchors(preset, anchors)
 
 

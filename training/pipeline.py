@@ -1,4 +1,4 @@
-"""All stages in order: world → generator → joint embedding → inversion encoders → recurrent step.
+"""All stages in order: world → generator → joint embedding → inversion encoders → more reading → recurrent step.
 
 Each stage is a checkpoint in the run folder; what is finished is not done again. Under torchrun every stage runs in all
 processes (`training.distributed`).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from training import distributed, embedding, generator, inversion, recurrent
+from training import distributed, embedding, generator, inversion, reading, recurrent
 from training.device import pick
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
@@ -18,7 +18,7 @@ from training.networks.recurrent import RecurrentStep
 from training.run import Run, keep_memory
 from training.scales import Scale
 
-STAGES = ("generator", "embedding", "inversion", "recurrent")
+STAGES = ("generator", "embedding", "inversion", "reading", "recurrent")
 
 
 def train(
@@ -31,6 +31,7 @@ def train(
     joint = embedding.train(run, scale, progress=progress)
     early = generator.load_early(run, scale).to(pick())
     inverters = inversion.train(run, scale, early, joint, progress=progress)
+    reading.train(run, scale, early, inverters, progress=progress)
     step = recurrent.train(run, scale, early, joint, inverters, progress=progress)
     return painted.cpu(), joint.to("cpu"), inverters.to("cpu"), step.cpu()
 

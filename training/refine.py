@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from tqdm import tqdm
 from engine.bundle import Bundle
 from engine.errors import PresetError
 from engine.runtime.session import Session
-from presets.balance import ENOUGH, Sight, Sketch, balance
+from presets.balance import ENOUGH, Sight, Sketch, balance, scaled, small, weigh
 from presets.compose import pulls
 from presets.text import TextEncoder
 from training.towers import Towers, own_towers
@@ -45,7 +45,6 @@ TRIES, TRIES_FROM_NOTHING = 360, 600
 SHARP = 8.0
 LAMBDA, LAMBDA_FROM_NOTHING = 0.005, 0.001
 STRENGTHS = -np.linspace(0.0, 2.4, 33)  # logarithms of an offset's strength: the grid
-CLOSER = (0.04, 0.02, 0.01)  # steps from the best place on it
 STRENGTH = 0.2  # of the logarithm of an offset's strength, for one deviation of the search
 SPREAD = 0.5  # of the search at first, in deviations of the words
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -176,7 +175,8 @@ class Refiner:
 
         given = [part.offset for part in parts]
         before = cosines(given, SHOWN)
-        sight, balanced = Sight(sketch.paint, given, pulled.tolist()), balance(sketch.paint, given, pulled.tolist())
+        sight = Sight(lambda offset: small(sketch.paint(offset)), given, pulled.tolist())
+        balanced = balance(sketch.paint, given, pulled.tolist())
         wanted = HIDING * min(ENOUGH, balanced.seen)
 
         def hides(offsets: Sequence[Float32]) -> bool:
@@ -250,37 +250,6 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise PresetError(f"image {path} cannot be read: {reason}") from None
     except (ValueError, SyntaxError):  # what its parsers raise for a damaged file
         raise PresetError(f"image {path} cannot be read: it is damaged") from None
-
-
-def scaled(offsets: Sequence[Float32], logarithms: Float64) -> list[Float32]:
-    """Each offset at a strength that is given as its logarithm."""
-    return [np.float32(math.exp(logarithm)) * one for logarithm, one in zip(logarithms, offsets, strict=True)]
-
-
-def weigh(loss: Callable[[Float64], float], free: NDArray[np.bool_], grid: Sequence[float]) -> Float64:
-    """The strengths, as logarithms, at which `loss` is least: one after the other on the grid, then `CLOSER`.
-
-    Those that are not `free` stay at 0, and so does the greatest.
-    """
-    best: Float64 = np.zeros(len(free))
-    least = loss(best)
-    places = np.flatnonzero(free)
-
-    def try_each(place: int, values: Iterable[float]) -> None:
-        nonlocal best, least
-        for value in values:
-            tried = best.copy()
-            tried[place] = value
-            tried[places] -= tried[places].max()
-            if (found := loss(tried)) < least:
-                best, least = tried, found
-
-    for place in places:
-        try_each(int(place), grid)
-    for step in CLOSER:
-        for place in places:
-            try_each(int(place), (best[place] - step, best[place] + step))
-    return best
 
 
 def minimise(

@@ -38,6 +38,7 @@ class Scale:
     embedding_clips: int
     embedding_steps: int
     inversion_steps: int
+    reading_steps: int
     recurrent_steps: int
     frames: int = 6
     batch: int = 32
@@ -63,6 +64,7 @@ _SCALES = (
         embedding_clips=72,
         embedding_steps=60,
         inversion_steps=30,
+        reading_steps=20,
         recurrent_steps=6,
         batch=16,
     ),
@@ -79,6 +81,7 @@ _SCALES = (
         embedding_clips=5_000,
         embedding_steps=2_000,
         inversion_steps=3_000,
+        reading_steps=4_000,
         recurrent_steps=160,
     ),
     Scale(
@@ -90,6 +93,7 @@ _SCALES = (
         embedding_clips=72,
         embedding_steps=60,
         inversion_steps=30,
+        reading_steps=20,
         recurrent_steps=6,
         batch=16,
     ),
@@ -106,6 +110,7 @@ _SCALES = (
         embedding_clips=5_000,
         embedding_steps=2_000,
         inversion_steps=3_000,
+        reading_steps=4_000,
         recurrent_steps=160,
     ),
 )

@@ -31,9 +31,17 @@ def still(**factors: float) -> torch.Tensor:
     return vector
 
 
-def own_words(scene: str) -> set[str]:
+def words_of(scene: str) -> set[str]:
     said = [phrase for strength in PHRASES[scene] for phrase in strength] + list(LABELS[scene])
-    return {word for phrase in said for word in split_words(phrase)} - COMMON
+    return {word for phrase in said for word in split_words(phrase)}
+
+
+def own_words(scene: str) -> set[str]:
+    return words_of(scene) - COMMON
+
+
+def words_of_no_other(scene: str) -> set[str]:
+    return words_of(scene).difference(*(words_of(other) for other in SCENES if other != scene))
 
 
 def test_vocabulary_is_sorted_and_of_a_size_worth_learning() -> None:
@@ -112,16 +120,27 @@ def test_encode() -> None:
     assert encode("\N{FIRE}fire\n\tRAIN…", 2) == ([2 + WORDS.index("fire"), 2 + WORDS.index("rain")], [])
 
 
-def test_loose_captions_hold_two_words_that_only_their_scene_has() -> None:
-    generator = seeded(7)
+def test_loose_captions_name_their_scene_and_at_times_one_stray_word_of_another() -> None:
+    strayed, once, drawn = 0, 0, 0
     for name in SCENES:
         others = {word for other in SCENES if other != name for word in own_words(other)}
-        for strength in (0.3, 0.6, 0.9):
-            said = split_words(loose(still(**{name: strength}), generator))
-            assert len(said) <= LENGTH
+        for number, strength in enumerate((0.3, 0.6, 0.9) * 10):
+            said = split_words(loose(still(**{name: strength}), seeded(number)))
+            assert 3 <= len(said) <= LENGTH
             assert encode(" ".join(said))[1] == []
-            assert not others & set(said), (name, said)
-            assert len(said) >= 3
+            named, strays = ([word for word in said if word in words] for words in (words_of_no_other(name), others))
+            assert named, (name, said)
+            assert len(strays) <= (1 if len(named) > 1 else 0), (name, said)
+            strayed, once, drawn = strayed + len(strays), once + (len(named) == 1), drawn + 1
+    assert 0.05 < strayed / drawn < 0.3
+    assert 0.02 < once / drawn < 0.3
+
+
+def test_loose_captions_of_two_scenes_name_both_twice() -> None:
+    for number in range(40):
+        said = split_words(loose(still(rain=0.5, fire=0.8), seeded(number)))
+        for name in ("rain", "fire"):
+            assert sum(word in words_of_no_other(name) for word in said) >= 2, said
 
 
 def test_loose_captions_are_in_no_order_and_calm_land_is_spoken_of_in_sentences() -> None:

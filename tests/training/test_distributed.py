@@ -29,6 +29,7 @@ SCALE = dataclasses.replace(
     adversarial_steps=2,
     embedding_steps=4,
     inversion_steps=3,
+    reading_steps=3,
     recurrent_steps=2,
     batch=32,
 )
@@ -161,7 +162,7 @@ def test_mixed_precision_learns_the_same(tmp_path: Path, stage: str, monkeypatch
     """Emulated on most processors: slow, but the numbers are those of a GPU's bfloat16."""
     short = dataclasses.replace(
         TINY, phases=(Phase(1, 8, 4), Phase(2, 8, 4)), adversarial_steps=1, embedding_steps=2, inversion_steps=2,
-        recurrent_steps=1,
+        reading_steps=2, recurrent_steps=1,
     )  # fmt: skip
     runs = [Run(tmp_path / name) for name in ("exact", "mixed")]
     for run, there in zip(runs, (False, True), strict=True):

@@ -15,6 +15,7 @@ from training.world.factors import SCENES, factor
 
 LENGTH = 16  # tokens of a caption; longer ones are cut
 PAD, UNKNOWN, FIRST_WORD = 0, 1, 2
+STRAY = 0.3  # of the captions in no order that name their one scene twice
 
 # Scene → (faint, middle, strong). Every phrase stands alone.
 PHRASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -388,19 +389,24 @@ _OWN = _own_words()
 def loose(factors: Tensor, generator: torch.Generator) -> str:
     """The words of a caption in no order, with words of several of its phrases: what is said, not how.
 
-    Every scene that is there gives three or four words, two of them its own. Whoever learns from these too understands
-    sentences that the grammar cannot say.
+    Every scene that is there gives three or four words, two of them its own, or one where the scene is alone. Beside two
+    a stray word may stand, of a scene that is not there ("sparks rising", and nothing is under water). Whoever learns
+    from these too understands sentences that the grammar cannot say.
     """
     strengths = {name: float(factor(factors, name)) for name in SCENES}
     scenes = sorted((name for name in SCENES if strengths[name] > 0.05), key=lambda name: -strengths[name])[:2]
     if not scenes:
         return caption(factors, generator)
     words: list[str] = []
+    named = 2 if len(scenes) > 1 or _chance(0.7, generator) else 1
     for name in scenes:
         strength = 0 if strengths[name] < 0.4 else 1 if strengths[name] < 0.72 else 2
-        words += [_pick(tuple(sorted(_OWN[name][strength])), generator) for _ in range(2)]
+        words += [_pick(tuple(sorted(_OWN[name][strength])), generator) for _ in range(named)]
         said = split_words(" ".join(PHRASES[name][strength]))
-        words += [_pick(tuple(said), generator) for _ in range(1 + int(_chance(0.6, generator)))]
+        words += [_pick(tuple(said), generator) for _ in range(3 - named + int(_chance(0.6, generator)))]
+    if len(scenes) == 1 and named == 2 and _chance(STRAY, generator):
+        absent = _pick(tuple(name for name in SCENES if name not in scenes), generator)
+        words.append(_pick(tuple(sorted(frozenset().union(*_OWN[absent]))), generator))
     for clause in _setting(factors, scenes, generator)[: int(torch.randint(3, (1,), generator=generator))]:
         words += split_words(clause)
     words = [words[i] for i in torch.randperm(len(words), generator=generator).tolist()]

@@ -389,9 +389,9 @@ _OWN = _own_words()
 def loose(factors: Tensor, generator: torch.Generator) -> str:
     """The words of a caption in no order, with words of several of its phrases: what is said, not how.
 
-    Every scene that is there gives three or four words, two of them its own, or one where the scene is alone. Beside two
-    a stray word may stand, of a scene that is not there ("sparks rising", and nothing is under water). Whoever learns
-    from these too understands sentences that the grammar cannot say.
+    Every scene that is there gives three or four words, two of them its own, at times one where the scene is alone.
+    Beside two a stray word may stand, of a scene that is not there ("sparks rising", and nothing is under water).
+    Whoever learns from these too understands sentences that the grammar cannot say.
     """
     strengths = {name: float(factor(factors, name)) for name in SCENES}
     scenes = sorted((name for name in SCENES if strengths[name] > 0.05), key=lambda name: -strengths[name])[:2]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from training.run import read_rows
 
-ORDER = ("generator", "adversarial", "embedding", "inversion", "reading", "recurrent")
+ORDER = ("generator", "adversarial", "embedding", "looking", "inversion", "reading", "recurrent")
 SETTINGS = {"images", "depth", "lr", "temperature"}  # told beside the results; in the table, not in the plot
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
 PANEL, GAP, LEFT, HEAD, HEIGHT = 300, 190, 50, 40, 170  # pixels

@@ -1,4 +1,5 @@
-"""All stages in order: world → generator → joint embedding → inversion encoders → more reading → recurrent step.
+"""All stages in order: world → generator → joint embedding, looking on → inversion encoders, reading on → recurrent
+step.
 
 Each stage is a checkpoint in the run folder; what is finished is not done again. Under torchrun every stage runs in all
 processes (`training.distributed`).
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from training import distributed, embedding, generator, inversion, reading, recurrent
+from training import distributed, embedding, generator, inversion, looking, reading, recurrent
 from training.device import pick
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
@@ -18,7 +19,7 @@ from training.networks.recurrent import RecurrentStep
 from training.run import Run, keep_memory
 from training.scales import Scale
 
-STAGES = ("generator", "embedding", "inversion", "reading", "recurrent")
+STAGES = ("generator", "embedding", "looking", "inversion", "reading", "recurrent")
 
 
 def train(
@@ -29,6 +30,7 @@ def train(
     progress = progress and distributed.rank() == 0
     painted = generator.train(run, scale, progress=progress)
     joint = embedding.train(run, scale, progress=progress)
+    looking.train(run, scale, joint, progress=progress)
     early = generator.load_early(run, scale).to(pick())
     inverters = inversion.train(run, scale, early, joint, progress=progress)
     reading.train(run, scale, early, inverters, progress=progress)

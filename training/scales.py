@@ -37,6 +37,8 @@ class Scale:
     adversarial_steps: int
     embedding_clips: int
     embedding_steps: int
+    looking_pictures: int
+    looking_steps: int
     inversion_steps: int
     reading_steps: int
     recurrent_steps: int
@@ -63,6 +65,8 @@ _SCALES = (
         adversarial_steps=4,
         embedding_clips=72,
         embedding_steps=60,
+        looking_pictures=32,
+        looking_steps=10,
         inversion_steps=30,
         reading_steps=20,
         recurrent_steps=6,
@@ -80,6 +84,8 @@ _SCALES = (
         adversarial_steps=0,
         embedding_clips=5_000,
         embedding_steps=2_000,
+        looking_pictures=8_000,
+        looking_steps=3_000,
         inversion_steps=3_000,
         reading_steps=4_000,
         recurrent_steps=160,
@@ -92,6 +98,8 @@ _SCALES = (
         adversarial_steps=4,
         embedding_clips=72,
         embedding_steps=60,
+        looking_pictures=32,
+        looking_steps=10,
         inversion_steps=30,
         reading_steps=20,
         recurrent_steps=6,
@@ -109,6 +117,8 @@ _SCALES = (
         adversarial_steps=0,
         embedding_clips=5_000,
         embedding_steps=2_000,
+        looking_pictures=8_000,
+        looking_steps=3_000,
         inversion_steps=3_000,
         reading_steps=4_000,
         recurrent_steps=160,

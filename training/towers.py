@@ -95,6 +95,7 @@ def save_joint(run: Path, path: Path = FILE) -> None:
     state = Run(run).restore("embedding", **joint.networks())
     if state is None or int(state["step"]) < SCALES["landscape"].embedding_steps:
         raise CymaticError(f"{run} holds no finished joint embedding")
+    Run(run).restore("looking", image=joint.image)
     parts = {
         f"{name}.{key}": value.half().contiguous()
         for name, network in joint.networks().items()

@@ -107,7 +107,9 @@ def test_the_bundle_is_what_the_scale_says(bundle: Bundle) -> None:
     assert tuple(manifest.text.words) == captions.WORDS
     assert manifest.provenance["scale"] == "smoke"
     assert set(manifest.provenance["parity"]) == set(GRAPHS)
-    assert {"generator", "embedding", "inversion", "reading", "recurrent"} <= set(manifest.provenance["metrics"])
+    assert {"generator", "embedding", "looking", "inversion", "reading", "recurrent"} <= set(
+        manifest.provenance["metrics"]
+    )
 
 
 def test_the_bundle_holds_the_worlds_fields_and_unit_scenes(bundle: Bundle) -> None:
@@ -176,10 +178,10 @@ def test_a_seed_is_a_calm_landscape_of_the_trained_mapping(bundle: Bundle, smoke
 
 def test_every_stage_left_its_checkpoint_metrics_and_sheet(smoke_run: Path) -> None:
     run = Run(smoke_run)
-    for name in ("generator", "generator-early", "embedding", "inversion", "reading", "recurrent"):
+    for name in ("generator", "generator-early", "embedding", "looking", "inversion", "reading", "recurrent"):
         assert run.load(name) is not None, name
     assert sorted(json.loads((smoke_run / "metrics.json").read_text())) == [
-        "adversarial", "embedding", "generator", "inversion", "reading", "recurrent",
+        "adversarial", "embedding", "generator", "inversion", "looking", "reading", "recurrent",
     ]  # fmt: skip
     assert list((smoke_run / "samples").glob("generator-*.png"))
     assert not list(smoke_run.rglob("*.tmp"))

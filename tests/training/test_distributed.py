@@ -28,6 +28,7 @@ SCALE = dataclasses.replace(
     phases=(Phase(depth=1, images=4 * 3, batch=4), Phase(depth=2, images=4 * 3, batch=4)),
     adversarial_steps=2,
     embedding_steps=4,
+    looking_steps=3,
     inversion_steps=3,
     reading_steps=3,
     recurrent_steps=2,
@@ -161,7 +162,7 @@ def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -
 def test_mixed_precision_learns_the_same(tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Emulated on most processors: slow, but the numbers are those of a GPU's bfloat16."""
     short = dataclasses.replace(
-        TINY, phases=(Phase(1, 8, 4), Phase(2, 8, 4)), adversarial_steps=1, embedding_steps=2, inversion_steps=2,
+        TINY, phases=(Phase(1, 8, 4), Phase(2, 8, 4)), adversarial_steps=1, embedding_steps=2, looking_steps=2, inversion_steps=2,
         reading_steps=2, recurrent_steps=1,
     )  # fmt: skip
     runs = [Run(tmp_path / name) for name in ("exact", "mixed")]

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from training import distributed, embedding, generator, inversion, reading, recurrent
+from training import distributed, embedding, generator, inversion, looking, reading, recurrent
 from training.clips import SPLITS, WINDOWS, clips_of
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
@@ -26,7 +26,7 @@ from training.run import Run, seeded
 from training.scales import SCALES, Phase, Scale
 from training.world import factors
 
-STAGES = ("generator", "embedding", "inversion", "reading", "recurrent")
+STAGES = ("generator", "embedding", "looking", "inversion", "reading", "recurrent")
 TINY = dataclasses.replace(
     SCALES["smoke"],
     name="tiny",
@@ -36,6 +36,8 @@ TINY = dataclasses.replace(
     adversarial_steps=4,
     embedding_clips=16,
     embedding_steps=8,
+    looking_pictures=16,
+    looking_steps=8,
     inversion_steps=8,
     reading_steps=8,
     recurrent_steps=8,
@@ -60,7 +62,7 @@ def noise(run: Run, scale: Scale) -> None:
 
 def train(run: Run, stage: str, scale: Scale = TINY) -> None:
     """One stage, begun or resumed, that logs every step and saves every third (the generator every one)."""
-    for module in (generator, embedding, inversion, reading, recurrent):
+    for module in (generator, embedding, looking, inversion, reading, recurrent):
         module.LOG_EVERY, module.SAVE_EVERY = 1, 3
     generator.SAVE_EVERY_S, generator.sheet = -1.0, lambda *lesson: None
     if stage == "generator":
@@ -73,6 +75,8 @@ def train(run: Run, stage: str, scale: Scale = TINY) -> None:
         joint, inverters = JointEmbedding.create(scale).freeze(), Inverters.create(scale)
         if stage == "inversion":
             inversion.train(run, scale, painter, joint, progress=False)
+        elif stage == "looking":
+            looking.train(run, scale, joint, progress=False)
         elif stage == "reading":
             reading.train(run, scale, painter, inverters.freeze(), progress=False)
         else:

@@ -2,8 +2,8 @@
 
 The joint embedding learns from clips, with pictures drawn from fields that were averaged down. Here F_v alone goes on
 with pictures that are drawn large and averaged then, as those of a bundle are, half of them of two scenes, of which one
-may be faint. Each is to lie where F_t puts what is said of it, the mean of `CAPTIONS` sentences; F_a and F_t stay as they
-are. Some are made softer, all are recoloured and grained a little: what it will look at is painted, not drawn.
+may be faint. Each is to lie where F_t puts what is said of it, the mean of `CAPTIONS` sentences; F_a and F_t stay as
+they are. Some are made softer, all are recoloured and grained a little: what it will look at is painted, not drawn.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ BATCHES, CAPTIONS = 2, 4  # pictures a step, in batches of the scale; sentences 
 PAIRED, FAINTEST = 0.5, 0.08  # of the pictures: with two scenes; of two scenes
 BETWEEN_STROKES = 0.5  # of all pictures
 TEMPERATURE = 20.0
-SIZE = (4 * PICTURE[0], 4 * PICTURE[1])  # of the tiles, of which every second point is drawn
+SIZE = (4 * PICTURE[0], 4 * PICTURE[1])  # of the tiles at most, of which every second point is drawn
 DRAWN = 16  # pictures at a time
 LOG_EVERY, SAVE_EVERY = 50, 250
 
@@ -69,7 +69,7 @@ def train(run: Run, scale: Scale, joint: JointEmbedding, *, progress: bool = Tru
         distributed.average_gradients(list(eye.parameters()))
         optimiser.step()
         if step % LOG_EVERY == 0:
-            run.log("looking", step=step, loss=loss.item(), cos=float((seen * wanted).sum(1).mean()))
+            run.log("looking", step=step, loss=loss.item(), cos=(seen * wanted).sum(1).mean().item())
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == total:
             save(step + 1)
     joint.freeze()
@@ -78,7 +78,10 @@ def train(run: Run, scale: Scale, joint: JointEmbedding, *, progress: bool = Tru
 @torch.no_grad()
 def lessons(scale: Scale, joint: JointEmbedding, progress: bool) -> tuple[Tensor, Tensor]:
     """World pictures `[N, 3, 72, 128]` in bytes, and where F_t puts what is said of each, `[N, E]` of unit length."""
-    tiles = FieldTiles(SIZE).full[:, 1::2, 1::2]  # points, not means: these would lose bubbles, leaves and drops
+    size = min(SIZE, scale.generator.size)
+    every = max(1, 2 * size[0] // SIZE[0])
+    # Points, not means: these would lose bubbles, leaves and drops.
+    tiles = FieldTiles(size).full[:, every // 2 :: every, every // 2 :: every]
     device = next(joint.text.parameters()).device
     pictures, goals = [], []
     for first in tqdm(range(0, scale.looking_pictures, DRAWN), desc="pictures to look at", disable=not progress):

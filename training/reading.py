@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from training import distributed
@@ -47,7 +48,7 @@ def train(run: Run, scale: Scale, generator: Generator, inverters: Inverters, *,
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / WARM_UP)
         draws = streams(BATCHES * scale.batch, scale.seed, 53, step)
-        vectors = torch.cat([factors.draw(1, each) for each in draws])
+        vectors = torch.cat([draw_factors(each) for each in draws])
         tokens, base, vectors = (x.to(device) for x in (tokens_for(vectors, draws, loose=LOOSE), calm(draws), vectors))
         with mixed(device):
             delta = reader(tokens)
@@ -64,3 +65,11 @@ def train(run: Run, scale: Scale, generator: Generator, inverters: Inverters, *,
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == total:
             save(step + 1)
     inverters.freeze()
+
+
+def draw_factors(draws: torch.Generator) -> Tensor:
+    """Factors `[1, COUNT]` of what a sentence says, which holds: an eruption goes on, but lightning is the sound's."""
+    vector = factors.draw(1, draws)
+    if float(factors.factor(vector[0], "explosion")) == 0.0:
+        vector[:, factors.INDEX["flash"]] = factors.REST
+    return vector

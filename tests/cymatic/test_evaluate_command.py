@@ -32,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
     path = tmp_path_factory.mktemp("evaluate") / "e.json"
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        assert cli.main(["evaluate", "landscape", "--quick", "--quiet", "--report", str(path), "--threads", "1"]) == 0
+        assert cli.main(["evaluate", "landscape", "--quick", "--quiet", "--report", str(path), "--threads", "2"]) == 0
     return json.loads(path.read_text(encoding="utf-8")), said.getvalue()
 
 

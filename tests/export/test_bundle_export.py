@@ -59,7 +59,7 @@ def no_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a finished `cymatic train --scale smoke`; a minute or two. Not to be changed."""
     folder = tmp_path_factory.mktemp("smoke") / "run"
-    command = [sys.executable, "-m", "cymatic", "train", "--scale", "smoke", "--quiet", "--threads", "1"]
+    command = [sys.executable, "-m", "cymatic", "train", "--scale", "smoke", "--quiet", "--threads", "2"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}  # spinning threads starve neighbours
     done = subprocess.run(
         [*command, "--run", str(folder)], env=env, cwd=folder.parent, capture_output=True, text=True, timeout=1500

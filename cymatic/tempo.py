@@ -72,7 +72,7 @@ class Tempo:
     def for_engine(self, now: float) -> dict[str, float] | None:
         """`{"count", "bpm", "at"}`, the same object until the engine would be off; None leaves it to what it hears."""
         found = self._clocks.beat_at(now)
-        if found is None or self._is_as_heard(*found, now):
+        if found is None or (found[0] == self._heard.name and abs(self._heard.moved) < DRIFT):
             self._told = None
             return None
         _, beat = found
@@ -96,7 +96,3 @@ class Tempo:
             return {"beat": 0, "bpm": 0.0, "clock": ""}
         name, beat = found
         return {"beat": int(beat.count) % BAR + 1, "bpm": round(beat.bpm, 1), "clock": name}
-
-    def _is_as_heard(self, name: str, beat: Beat, now: float) -> bool:
-        heard = self._heard.beat_at(now) if name == self._heard.name else None
-        return heard is not None and abs(heard.count - beat.count) < DRIFT

@@ -2,7 +2,8 @@
 
 Each clock answers `beat_at(now)` with a `Beat`, or None while it does not run, and `Clocks` takes the first that
 answers. All times are `time.perf_counter()` in seconds, so that the engine can go on counting from a beat it was told.
-Four beats are a bar; the first beat of a bar is where `count` is a multiple of four.
+Four beats are a bar; the first beat of a bar is where `count` is a multiple of four. What the performer corrects, a
+clock keeps until it begins anew: a row of taps, MIDI start, a beat that is found again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +38,9 @@ class Clock(Protocol):
 
     def beat_at(self, now: float) -> Beat | None:
         """Where the music is at this time; None while the clock does not run."""
+
+    def move(self, beats: float) -> None:
+        """Be so many beats further on, until the clock begins anew."""
 
 
 class LinkClock:
@@ -69,6 +73,9 @@ class LinkClock:
         micros = self._link.clock().micros() + round(1e6 * (now - time.perf_counter()))
         return Beat(float(state.beatAtTime(micros, float(BAR))), float(state.tempo()))
 
+    def move(self, beats: float) -> None:
+        """Does nothing: the session belongs to everyone."""
+
     def stop(self) -> None:
         """Leave the session."""
         self._link.enabled = False
@@ -88,6 +95,7 @@ class MidiClock:
         self._pulses: deque[float] = deque(maxlen=MIDI_FIT)
         self._number = 0  # of the next pulse
         self._runs = True  # clocks that send no start, as many do, run from their first pulse
+        self._moved = 0.0  # beats
 
     def pulse(self, now: float) -> None:
         """One 24th of a beat has passed."""
@@ -100,7 +108,7 @@ class MidiClock:
     def start(self) -> None:
         """The next pulse is the first beat of a bar."""
         with self._lock:
-            self._number, self._runs = 0, True
+            self._number, self._runs, self._moved = 0, True, 0.0
             self._pulses.clear()
 
     def go_on(self) -> None:
@@ -114,7 +122,7 @@ class MidiClock:
     def beat_at(self, now: float) -> Beat | None:
         """As `Clock.beat_at`."""
         with self._lock:
-            pulses, last = np.array(self._pulses), self._number - 1
+            pulses, last, moved = np.array(self._pulses), self._number - 1, self._moved
         if not self._runs or len(pulses) < MIDI_LEAST or now - pulses[-1] > MIDI_LOST_S:
             return None
         number = np.arange(len(pulses)) - (len(pulses) - 1)
@@ -124,7 +132,12 @@ class MidiClock:
         if not SLOWEST <= 60.0 / max(period * PULSES, 1e-9) <= FASTEST:
             return None
         newest = pulses[-1] + float(passed.mean()) - period * float(number.mean())  # where the line has the last pulse
-        return Beat((last + (now - newest) / period) / PULSES, 60.0 / (period * PULSES))
+        return Beat((last + (now - newest) / period) / PULSES + moved, 60.0 / (period * PULSES))
+
+    def move(self, beats: float) -> None:
+        """As `Clock.move`."""
+        with self._lock:
+            self._moved += beats
 
 
 class TapClock:
@@ -171,59 +184,68 @@ class TapClock:
             return None
         return Beat(self._count, self._bpm).after(now - self._at)
 
+    def move(self, beats: float) -> None:
+        """As `Clock.move`."""
+        self._count += beats
+
 
 class HeardClock:
-    """What the engine hears (`engine.audio.tempo`), told now and then. One thread."""
+    """What the engine hears (`engine.audio.tempo`), told now and then. One thread.
+
+    `moved`: beats by which the performer has corrected it.
+    """
 
     name = "heard"
 
     def __init__(self) -> None:
+        self.moved = 0.0
         self._beat: Beat | None = None
         self._at = -math.inf
 
     def hear(self, beat: Beat | None, at: float) -> None:
         """The engine's newest beat and its time."""
+        if beat is None or (self._beat is not None and beat.count < self._beat.count):
+            self.moved = 0.0  # a tracker never goes back: it has lost the beat and found another, or is a new one
         self._beat, self._at = beat, at
 
     def beat_at(self, now: float) -> Beat | None:
         """As `Clock.beat_at`."""
         if self._beat is None or now - self._at > HEARD_LOST_S:
             return None
-        return self._beat.after(now - self._at)
+        beat = self._beat.after(now - self._at)
+        return Beat(beat.count + self.moved, beat.bpm, beat.confidence)
+
+    def move(self, beats: float) -> None:
+        """As `Clock.move`."""
+        self.moved += beats
 
 
 class Clocks:
-    """The first clock that runs, moved by what the performer has corrected. One thread.
-
-    `resync` and `nudge` move the count of every clock but Link, whose session belongs to everyone.
-    """
+    """The first clock that runs, and what the performer corrects in it. One thread."""
 
     def __init__(self, clocks: Sequence[Clock]) -> None:
         self._clocks = tuple(clocks)
-        self._moved: dict[str, float] = {}  # beats, by the clock's name
 
     def beat_at(self, now: float) -> tuple[str, Beat] | None:
         """Whose beat counts, and where it is; None when no clock runs."""
-        for clock in self._clocks:
-            beat = clock.beat_at(now)
-            if beat is not None:
-                moved = self._moved.get(clock.name, 0.0)
-                return clock.name, Beat(beat.count + moved, beat.bpm, beat.confidence)
-        return None
+        found = self._running(now)
+        return None if found is None else (found[0].name, found[1])
 
     def resync(self, now: float) -> None:
         """A bar begins now."""
-        self._move(now, lambda beat: BAR * round(beat.count / BAR) - beat.count)
+        if (found := self._running(now)) is not None:
+            clock, beat = found
+            clock.move(BAR * round(beat.count / BAR) - beat.count)
 
     def nudge(self, seconds: float, now: float) -> None:
         """The beat comes so much earlier; later below 0."""
-        self._move(now, lambda beat: seconds * beat.bpm / 60.0)
+        if (found := self._running(now)) is not None:
+            clock, beat = found
+            clock.move(seconds * beat.bpm / 60.0)
 
-    def _move(self, now: float, by: Callable[[Beat], float]) -> None:
-        found = self.beat_at(now)
-        if found is not None and found[0] != LinkClock.name:
-            name, beat = found
-            self._moved[name] = self._moved.get(name, 0.0) + by(beat)
+    def _running(self, now: float) -> tuple[Clock, Beat] | None:
+        beats = ((clock, clock.beat_at(now)) for clock in self._clocks)
+        return next(((clock, beat) for clock, beat in beats if beat is not None), None)
 
 
 def until(beat: Beat, every: int) -> float:

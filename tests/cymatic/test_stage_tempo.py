@@ -71,6 +71,18 @@ def test_what_is_heard_needs_no_telling_until_it_is_corrected(tempo: Tempo):
     assert tempo.for_engine(20.1)["count"] % 4 == pytest.approx(0.0, abs=0.011)
 
 
+def test_panic_lets_taps_go_and_what_was_corrected_with_them(tempo: Tempo, desk: Desk):
+    tap(tempo, 10.0, 10.5)
+    tempo.follow(NOT_YET, 10.5)
+    tempo.obey("tempo/resync", 10.8)
+    desk.set("panic", 1, "test")
+    tempo.follow(NOT_YET, 11.0)
+    assert tempo.brief(11.0)["clock"] == ""
+    desk.set("tempo/bpm", 120, "test")
+    tempo.follow(NOT_YET, 12.0)
+    assert tempo.for_engine(12.0)["count"] == 0.0
+
+
 def test_midi_clock_counts_before_taps(tempo: Tempo):
     tap(tempo, 10.0, 10.5)
     for pulse in range(96):

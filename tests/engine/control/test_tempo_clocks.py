@@ -101,6 +101,58 @@ def test_resync_and_nudge():
     assert clocks.beat_at(0.0)[1].count % BAR == pytest.approx(0.03)
 
 
+def told(clocks: Clocks, now: float) -> float:
+    """Where in the bar it is told to be."""
+    return clocks.beat_at(now)[1].count % BAR
+
+
+def test_a_tap_is_a_beat_whatever_was_corrected_before():
+    tap = TapClock()
+    clocks = Clocks((tap,))
+    for number in range(3):
+        tap.tap(0.5 * number)
+    clocks.resync(1.3)
+    assert told(clocks, 1.3) == pytest.approx(0.0, abs=1e-9)
+    tap.tap(1.5)
+    assert told(clocks, 1.5) % 1.0 == pytest.approx(0.0, abs=1e-9), "in the same row"
+    clocks.nudge(0.1, 1.5)
+    for number in range(3):
+        tap.tap(20.0 + 0.5 * number)
+    assert told(clocks, 21.0) == pytest.approx(2.0), "a new row begins a bar"
+    clocks.nudge(0.1, 21.0)
+    tap.release()
+    tap.set_bpm(120.0, 30.0)
+    assert told(clocks, 30.0) == 0.0
+
+
+def test_midi_start_is_a_bar_whatever_was_corrected_before():
+    midi = MidiClock()
+    clocks = Clocks((midi,))
+    clocks.resync(pulses(midi, 120, 2.3))
+    midi.start()
+    assert told(clocks, pulses(midi, 120, 1, begins=2.0)) == pytest.approx(1.0)
+
+
+def test_a_tracker_that_begins_anew_is_not_corrected():
+    heard = HeardClock()
+    clocks = Clocks((heard,))
+    heard.hear(Beat(6.3, 120.0), 0.0)
+    clocks.resync(0.0)
+    heard.hear(Beat(6.5, 120.0), 0.1)
+    assert told(clocks, 0.1) == pytest.approx(0.2), "it goes on"
+    heard.hear(Beat(0.25, 120.0), 0.5)
+    assert told(clocks, 0.5) == pytest.approx(0.25)
+
+
+def test_link_belongs_to_everyone_and_is_not_corrected(monkeypatch: pytest.MonkeyPatch):
+    link = LinkClock.__new__(LinkClock)
+    monkeypatch.setattr(LinkClock, "beat_at", lambda self, now: Beat(1.5, 120.0))
+    clocks = Clocks((link,))
+    clocks.resync(0.0)
+    clocks.nudge(0.1, 0.0)
+    assert told(clocks, 0.0) == 1.5
+
+
 @pytest.mark.parametrize(
     ("count", "every", "seconds"),
     [(3.5, 1, 0.25), (3.5, BAR, 0.25), (4.5, BAR, 1.75), (8.0, BAR, 0.0), (-0.5, 1, 0.25)],

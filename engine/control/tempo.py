@@ -98,8 +98,10 @@ class MidiClock:
         self._moved = 0.0  # beats
 
     def pulse(self, now: float) -> None:
-        """One 24th of a beat has passed."""
+        """One 24th of a beat has passed; while it halts, none has."""
         with self._lock:
+            if not self._runs:
+                return
             if self._pulses and now - self._pulses[-1] > MIDI_LOST_S:
                 self._pulses.clear()
             self._pulses.append(now)
@@ -112,12 +114,16 @@ class MidiClock:
             self._pulses.clear()
 
     def go_on(self) -> None:
-        """Goes on where it halted."""
-        self._runs = True
+        """Goes on where it halted, at whatever tempo comes now."""
+        with self._lock:
+            if not self._runs:
+                self._runs = True
+                self._pulses.clear()
 
     def halt(self) -> None:
         """Stands still, though pulses may go on."""
-        self._runs = False
+        with self._lock:
+            self._runs = False
 
     def beat_at(self, now: float) -> Beat | None:
         """As `Clock.beat_at`."""

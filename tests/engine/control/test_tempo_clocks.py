@@ -39,13 +39,26 @@ def test_midi_clock_stops_and_starts():
     clock.halt()
     assert clock.beat_at(last) is None
     clock.go_on()
-    assert clock.beat_at(last).count == pytest.approx(2)
+    last = pulses(clock, 120, 1 - 1 / 24, begins=last + 0.3)
+    assert clock.beat_at(last).count == pytest.approx(3)
     assert clock.beat_at(last + 1) is None, "unplugged"
     last = pulses(clock, 60, 1, begins=last + 5)
     assert clock.beat_at(last).bpm == pytest.approx(60), "the pause is no pulse"
     clock.start()
     assert clock.beat_at(last) is None
     assert clock.beat_at(pulses(clock, 120, 1, begins=last + 0.3)).count == pytest.approx(1)
+
+
+def test_midi_clock_goes_on_where_it_halted_though_pulses_went_on():
+    clock = MidiClock()
+    clock.start()
+    last = pulses(clock, 120, 2)
+    clock.halt()
+    last = pulses(clock, 120, 1.25, begins=last + 60 / 120 / 24)
+    clock.go_on()
+    last = pulses(clock, 90, 1 - 1 / 24, begins=last + 60 / 120 / 24)
+    beat = clock.beat_at(last)
+    assert (beat.count, beat.bpm) == (pytest.approx(3), pytest.approx(90)), "and nothing before counts for the tempo"
 
 
 def test_a_flood_is_no_clock():

@@ -31,7 +31,7 @@ REEL_RECORDS = (4, 64)
 USUAL_RATE = 48_000
 USUAL_FPS = 60.0
 STILL_S = 5.0
-"""A recording that gives no sign of life for so long is worth a line."""
+"""A process that gives no sign of life for so long is worth a line."""
 FINISH_S = 3.0
 """How long the end of the show waits for a recording to be finished; it plays even if it is not."""
 
@@ -63,7 +63,6 @@ class Outlets:
         self._written: Shown | None = None
         self._take: Outlet | None = None
         self._told_path = False
-        self._beat = (0, 0.0)
         self._finishing: list[Outlet] = []
         self._sinks: dict[SinkName, Outlet] = {}
         self._where: dict[SinkName, str] = {}
@@ -185,7 +184,7 @@ class Outlets:
     def _begin_take(self, sample_rate: int) -> None:
         options = {"sound": self._sound.name, "folder": str(self._films), "sample_rate": sample_rate}
         self._take = self._open("engine.recording", options)
-        self._told_path, self._beat = False, (0, time.monotonic())
+        self._told_path = False
         if self._take is None:
             self._desk.show("record", False)
 
@@ -200,12 +199,9 @@ class Outlets:
         if not self._told_path and take.status.get("path"):
             self._told_path = True
             self._tell(f"recording to {take.status['path']}")
-        beats, since = self._beat
-        if take.beats != beats:
-            self._beat = (take.beats, time.monotonic())
-        elif beats and time.monotonic() - since > STILL_S:
-            self._beat = (beats, float("inf"))  # said once, until it moves again
-            self._tell("the recording stands still: its disk, or a machine that is too busy, does not let it go on")
+        if take.fell_silent(STILL_S):
+            what = "stands still" if self._told_path else "does not begin"
+            self._tell(f"the recording {what}: its disk, or a machine that is too busy, does not let it go on")
 
     def _watch_sink(self, name: SinkName, sink: Outlet) -> None:
         code = sink.poll()
@@ -218,6 +214,9 @@ class Outlets:
         elif where is not None and name not in self._where:
             self._where[name] = str(where)
             self._tell(f"the picture is shared by {where}")
+        elif sink.fell_silent(STILL_S):
+            what = "does not begin" if where is None else "stands still"
+            self._tell(f"{where or name} {what}: its driver, or a machine that is too busy, does not let it go on")
 
 
 _NOTHING = {"path": "", "seconds": 0.0, "pictures": 0, "dropped": 0, "gaps": 0, "mib": 0.0}
@@ -230,7 +229,7 @@ def _outcome(take: Outlet) -> str:
         return str(status["error"])
     minutes, seconds = divmod(int(status["seconds"]), 60)
     length = f"{minutes}:{seconds:02}"
-    if code:
+    if code != 0:
         kept = f"; {status['path']} plays up to about {length}" if status["path"] else ""
         return f"the recording ended ({_reason(code)}){kept}"
     faults = ((status["dropped"], "picture{} dropped"), (status["gaps"], "gap{} in the sound"))
@@ -239,4 +238,6 @@ def _outcome(take: Outlet) -> str:
 
 
 def _reason(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    if code is None:  # stuck in a driver or a network folder
+        return "its process cannot be ended"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ class Outlet:
         self._channel = LatestValue.create(1 << 12)
         self._options = {**options, "status": self._channel.name}
         self._index = 0
+        self._heard_at = 0.0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,6 +58,7 @@ class Outlet:
             stderr=subprocess.DEVNULL,
             cwd=Path(__file__).parents[1],
         )
+        self._heard_at = time.monotonic()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once; `poll` says so
             self._process.stdin.write(json.dumps(self._options).encode() + b"\n")
@@ -67,12 +71,16 @@ class Outlet:
         newest = self._channel.get(self._index)
         if newest is not None:
             self._index, self.status = newest
+            self._heard_at = time.monotonic()
         return code
 
-    @property
-    def beats(self) -> int:
-        """Grows each time that the process has told something."""
-        return self._index
+    def fell_silent(self, after_s: float) -> bool:
+        """Whether the process has told nothing for so long, since its start or its last word; True once, until it tells
+        something again."""
+        if time.monotonic() - self._heard_at <= after_s:
+            return False
+        self._heard_at = math.inf
+        return True
 
     def finish(self) -> None:
         """Asks the process to come to its end."""

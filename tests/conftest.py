@@ -116,6 +116,15 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def camera_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts a stand-in in pyvirtualcam's place, for a sink's process; what it is sent is a line each in this file."""
+    shutil.copy(ROOT / "tests" / "fake_pyvirtualcam.py", tmp_path / "pyvirtualcam.py")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("CAMERA_LOG", str(tmp_path / "log"))
+    return tmp_path / "log"
+
+
 @pytest.fixture(scope="session")
 def clean_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment for a child: nobody's presets, a cache of this test run, no display, no sound server."""

@@ -20,35 +20,6 @@ from engine.sinks import NAME, SINKS, missing, open_sink
 
 HEIGHT, WIDTH = 36, 64
 
-# A stand-in for pyvirtualcam 0.15 with its signatures; it keeps what is sent in a file.
-CAMERA = """
-import enum, json, os, pathlib
-import numpy as np
-
-class PixelFormat(enum.Enum):
-    RGB = "RGB"
-
-class Camera:
-    def __init__(self, width, height, fps, *, fmt=PixelFormat.RGB, device=None, backend=None, print_fps=False, **kw):
-        if os.environ.get("NO_CAMERA"):
-            raise RuntimeError("'v4l2loopback' backend: No v4l2 loopback device found.\\nDid you run 'modprobe'?")
-        self.shape, self.device, self.sent = (height, width, 3), "/dev/video9", 0
-        self.log = pathlib.Path(os.environ["CAMERA_LOG"])
-
-    def send(self, frame):
-        if not isinstance(frame, np.ndarray) or frame.shape != self.shape or frame.dtype != np.uint8:
-            raise ValueError(f"unexpected frame {frame.shape}")
-        self.sent += 1
-        if os.environ.get("CAMERA_FAILS_AT") == str(self.sent):
-            raise OSError("the device was unplugged")
-        with self.log.open("a") as log:
-            log.write(json.dumps(frame[0, 0].tolist()) + "\\n")
-
-    def close(self):
-        with self.log.open("a") as log:
-            log.write('"closed"\\n')
-"""
-
 
 @pytest.fixture
 def pictures():
@@ -71,15 +42,6 @@ def share(pictures):
     yield share
     for outlet in opened:
         outlet.stop(5.0)
-
-
-@pytest.fixture
-def camera_log(tmp_path, monkeypatch) -> Path:
-    """Puts the stand-in in pyvirtualcam's place, for the sink's process."""
-    (tmp_path / "pyvirtualcam.py").write_text(CAMERA)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("CAMERA_LOG", str(tmp_path / "log"))
-    return tmp_path / "log"
 
 
 def sent(log: Path) -> list:

@@ -1,9 +1,9 @@
 """OSC in and out: one port, UDP and TCP, that moves the desk, answers whoever asks and tells those who listen.
 
-    /cymatic/NAME value [fade_s]   move a control (values in the control's own unit, see `registry`)
-    /cymatic/NAME/OPTION [1]       choose, for buttons that cannot send a name: /cymatic/preset/go/3
-    /cymatic/NAME "?"              answered with /cymatic/NAME value
-    /cymatic/error text            sent, a few times a second at most, to whoever sent what cannot be used
+    /cymatic/NAME value [fade_s]        move a control (values in the control's own unit, see `registry`)
+    /cymatic/NAME/OPTION [1 [fade_s]]   choose, for buttons that cannot send a name: /cymatic/preset/go/3
+    /cymatic/NAME "?"                   answered with /cymatic/NAME value
+    /cymatic/error text                 sent, a few times a second at most, to whoever sent what cannot be used
 
 and what `METHODS` lists.
 
@@ -312,16 +312,15 @@ class OscServer:
     def _move(self, control: Control, arguments: tuple[Argument, ...], origin: str) -> None:
         if not arguments and control.kind != "trigger":
             raise ControlError(f'{control.name}: wants a value, or "?" to be told it')
-        if len(arguments) > 2:
-            raise ControlError(f"{control.name}: takes a value and at most a fade time")
-        value, fade_s = (*arguments, None, None)[:2]
+        value, fade_s = _with_fade(control.name, arguments)
         self._desk.set(control.name, value, origin, fade_s)
 
     def _press(self, choice: Control, option: str, arguments: tuple[Argument, ...], origin: str) -> None:
         """A button of its own for one option, by name or 1-based position: fires on the press, not on the release."""
-        if not arguments or finite(arguments[0], f"{choice.name}/{option[:60]}") > 0.5:
+        edge, fade_s = _with_fade(choice.name, arguments)
+        if not arguments or finite(edge, f"{choice.name}/{option[:60]}") > 0.5:
             by_position = option.isdecimal() and option not in self._desk.options(choice.name)
-            self._desk.set(choice.name, int(option[:9]) if by_position else option, origin)
+            self._desk.set(choice.name, int(option[:9]) if by_position else option, origin, fade_s)
 
     def _ping(self, arguments: tuple[Argument, ...], peer: Peer) -> list[Reply]:
         return [(PREFIX + "pong", self._version)]
@@ -414,6 +413,14 @@ _HANDLERS: Mapping[str, Callable[[OscServer, tuple[Argument, ...], Peer], list[R
     PREFIX + "subscribe": OscServer._subscribe,
     PREFIX + "unsubscribe": OscServer._unsubscribe,
 }
+
+
+def _with_fade(name: str, arguments: tuple[Argument, ...]) -> tuple[Argument, Argument]:
+    """The value and the seconds to fade, None for what was not sent."""
+    if len(arguments) > 2:
+        raise ControlError(f"{name}: takes a value and at most a fade time")
+    value, fade_s = (*arguments, None, None)[:2]
+    return value, fade_s
 
 
 def _origin(peer: Peer) -> str:

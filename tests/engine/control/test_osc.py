@@ -46,6 +46,8 @@ def test_messages_move_the_desk(desk: Desk, client: Client):
     client.send("/cymatic/preset/go/ember", 1)
     client.send("/cymatic/preset/go/ember", 0)
     client.send("/cymatic/preset/go/1")
+    client.send("/cymatic/preset/go/3", 1, 4)
+    client.send("/cymatic/preset/go/3", 0, 4)
     client.settle()
     seen = desk.snapshot()
     assert (seen["master"], seen["blackout"], seen["freeze"], seen["sound/gain"]) == (0.25, True, True, 24.0)
@@ -55,6 +57,7 @@ def test_messages_move_the_desk(desk: Desk, client: Client):
         ("preset/next", True, None),
         ("preset/go", "ember", None),
         ("preset/go", "open-sky", None),
+        ("preset/go", "gorge", 4.0),
     ]
 
 
@@ -155,6 +158,13 @@ def test_an_address_means_only_itself(desk: Desk, server: OscServer, client: Cli
     client.settle()
     assert desk.get("master") == 1.0
     assert server.counters["unknown"] == 6
+
+
+@pytest.mark.parametrize(("arguments", "words"), [((1, "slowly"), "fade"), ((1, 4, 5), "at most a fade")])
+def test_a_press_that_cannot_be_used(desk: Desk, client: Client, arguments: tuple, words: str):
+    client.send("/cymatic/preset/go/3", *arguments)
+    assert words in client.hear_address("/cymatic/error")[0]
+    assert desk.take_triggers() == []
 
 
 @pytest.mark.parametrize("option", ["4", "0", "99999999999999999999", "unheard-of", "..", "²"])

@@ -34,7 +34,7 @@ def apply_output(rgba: Picture, master: float, blackout: bool, test_card: bool) 
 @lru_cache(maxsize=4)
 def draw_test_card(height: int, width: int) -> Picture:
     """Colour bars over a grey ramp, a one-pixel frame and a centre cross, read-only: shows cropping, mirroring, swapped
-    channels and crushed blacks at a glance."""
+    channels and crushed blacks at a glance. For films and other programs; the window draws its display's own."""
     card = np.zeros((height, width, 4), np.uint8)
     bars = [(c >> 1 & 1, c >> 2 & 1, c & 1) for c in range(7, -1, -1)]  # white, yellow, cyan, green, magenta, red, blue
     card[..., :3] = 191 * np.array(bars, np.uint8)[np.arange(width) * len(bars) // width]

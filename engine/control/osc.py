@@ -7,9 +7,8 @@
 
 and what `METHODS` lists.
 
-Answers go to where the question came from, or to the port that the sender has subscribed with. A subscription lasts
-`LEASE_S` after the last message of its sender, over TCP as long as the connection. Nobody is told
-of their own moves.
+Answers go to where the question came from, or to the port that the sender has subscribed with (`subscribers`). Nobody
+is told of their own moves.
 
 Anyone on the network may send anything, so every packet is measured before it is read (`packet`), an address means
 itself, a bundle is applied at once and whole whatever its time tag says, and a string is only ever compared with known
@@ -27,12 +26,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 
 from engine.control.desk import Desk
 from engine.control.packet import Argument, Malformed, pack, unpack
 from engine.control.registry import PREFIX, Control, Value, finite
+from engine.control.subscribers import SUBSCRIBERS, Subscribers
 from engine.control.throttle import Budgets, Throttle
 from engine.control.transport import Peer, Sender, TcpPeer, UdpPeer, gate, open_port
 from engine.errors import ControlError
@@ -46,8 +45,6 @@ BREATH_S = 0.004
 POLL_S = 0.1
 FEEDBACK_S = 1 / 30  # between two tellings of what has moved
 STATUS_S = 0.1  # between two tellings of how the show is doing
-LEASE_S = 600.0
-SUBSCRIBERS = 16
 CONNECTIONS = 16
 NOTES = 32  # lines and senders remembered
 SKEW_S = 1.0  # clocks that differ by more are told to the performer
@@ -61,7 +58,7 @@ METHODS = {
     PREFIX + "subscribe": (
         "nothing, or a port",
         "from now on told what others move, and the status; for ten minutes after the last message, over TCP as long "
-        "as the connection lasts",
+        f"as the connection lasts; of more than {SUBSCRIBERS} the one unheard for longest gives way",
     ),
     PREFIX + "unsubscribe": ("nothing", "ends that"),
 }
@@ -86,13 +83,6 @@ STATUS_KEYS = {
 logger = logging.getLogger(__name__)
 
 Reply = tuple[str, Value]
-
-
-@dataclass(slots=True)
-class _Subscription:
-    peer: Peer
-    heard_at: float
-    told: dict[str, Value] = field(default_factory=dict)
 
 
 class OscServer:
@@ -121,7 +111,7 @@ class OscServer:
             ),
             0,
         )  # fmt: skip
-        self._subscriptions: dict[str, _Subscription] = {}
+        self._subscribers = Subscribers()
         self._connections: set[TcpPeer] = set()
         self._offsets: dict[str, float] = {}
         self._status: Mapping[str, Value] = {}
@@ -183,7 +173,7 @@ class OscServer:
             selector.register(tcp, selectors.EVENT_READ)
             try:
                 while not self._stopping.is_set():
-                    ready = selector.select(FEEDBACK_S if self._subscriptions else POLL_S)
+                    ready = selector.select(FEEDBACK_S if self._subscribers else POLL_S)
                     for key, _ in ready:
                         if key.fileobj is udp:
                             self._read_datagrams(udp)
@@ -200,7 +190,7 @@ class OscServer:
                 for connection in self._connections:
                     connection.sock.close()
                 self._connections.clear()
-                self._subscriptions.clear()
+                self._subscribers = Subscribers()
 
     def _read_datagrams(self, udp: socket.socket) -> None:
         for _ in range(DRAIN):
@@ -256,7 +246,7 @@ class OscServer:
     def _drop(self, connection: TcpPeer, selector: selectors.BaseSelector) -> None:
         if connection in self._connections:
             self._connections.remove(connection)
-            self._subscriptions.pop(connection.name, None)
+            self._subscribers.drop(connection)
             selector.unregister(connection.sock)
             connection.sock.close()
 
@@ -280,7 +270,7 @@ class OscServer:
             with self._desk.together():
                 for message in packet.messages:
                     replies += self._handle(message.address, message.arguments, peer)
-            if (subscription := self._subscriptions.get(peer.name)) is not None:
+            if (subscription := self._subscribers.of(peer)) is not None:
                 subscription.heard_at = time.perf_counter()
                 peer = subscription.peer
             for reply in replies:  # sent and logged only now: the stage must not wait for the network
@@ -334,13 +324,13 @@ class OscServer:
             if not port.is_integer() or not 1 <= port <= 65535:
                 raise ControlError(f"subscribe: {port:g} is no port")
             peer = peer.answered_at(int(port))
-        if peer.name not in self._subscriptions and len(self._subscriptions) >= SUBSCRIBERS:
-            raise ControlError(f"subscribe: {SUBSCRIBERS} are subscribed already")
-        self._subscriptions[peer.name] = _Subscription(peer, time.perf_counter())
+        gone = self._subscribers.add(peer, time.perf_counter())
+        if gone is not None:
+            self._note(f"OSC: {gone.name} is told nothing more, for {SUBSCRIBERS} others have subscribed", gone.name)
         return self._sync((), peer)
 
     def _unsubscribe(self, arguments: tuple[Argument, ...], peer: Peer) -> list[Reply]:
-        self._subscriptions.pop(peer.name, None)
+        self._subscribers.drop(peer)
         return []
 
     # -- who is told
@@ -357,10 +347,7 @@ class OscServer:
         status: Mapping[str, Value] = {}
         if now - self._told_at >= STATUS_S:
             self._told_at, status = now, self._status
-        for name, subscription in list(self._subscriptions.items()):
-            if isinstance(subscription.peer, UdpPeer) and now - subscription.heard_at > LEASE_S:
-                del self._subscriptions[name]
-                continue
+        for subscription in self._subscribers.current(now):
             news = [(address, value) for address, value, mover in moved if mover != _origin(subscription.peer)]
             news += [(STATUS + key, value) for key, value in status.items() if subscription.told.get(key) != value]
             subscription.told.update(status)

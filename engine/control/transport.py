@@ -36,6 +36,11 @@ class UdpPeer:
     def host(self) -> str:
         return self.sender[0]
 
+    @property
+    def place(self) -> str:
+        """Where it listens."""
+        return f"{self.sender[0]}:{self.answers_to}"
+
     def answered_at(self, port: int) -> UdpPeer:
         """The same, listening at another port."""
         return replace(self, answers_to=port)
@@ -51,7 +56,7 @@ class TcpPeer:
     def __init__(self, sock: socket.socket, sender: Sender) -> None:
         self.sock = sock
         self.host = sender[0]
-        self.name = f"tcp:{sender[0]}:{sender[1]}"
+        self.name = self.place = f"tcp:{sender[0]}:{sender[1]}"
         self._deframer = Deframer()
         self._unsent = b""
 

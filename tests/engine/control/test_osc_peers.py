@@ -11,9 +11,10 @@ import pytest
 from osc_client import DEADLINE_S, Client, TcpClient, bundle, message, until
 
 from engine.control.desk import Desk
-from engine.control.osc import CONNECTIONS, SUBSCRIBERS, OscServer
+from engine.control.osc import CONNECTIONS, OscServer
 from engine.control.packet import MAX_PACKET, Deframer, Malformed, frame, pack, unpack
 from engine.control.registry import REGISTRY
+from engine.control.subscribers import SUBSCRIBERS
 from engine.control.throttle import PEERS, Budgets
 from engine.control.transport import UdpPeer, gate
 from engine.errors import ControlError
@@ -95,6 +96,24 @@ def test_a_subscriber_may_listen_at_another_port(desk: Desk, server: OscServer, 
         sender.close()
 
 
+def test_one_that_begins_anew_is_told_once_and_never_its_own_moves(desk: Desk, server: OscServer, other: Client):
+    listener = Client(server.port)
+    try:
+        for _ in range(SUBSCRIBERS + 1):  # each time from another port, as its system gives it one
+            sender = Client(server.port)
+            sender.send("/cymatic/subscribe", listener.port)
+            assert [listener.hear() for _ in REGISTRY]
+            sender.send("/cymatic/speed", desk.get("speed") + 0.125)
+            assert listener.silent(0.1), "nobody is told of their own moves"
+            sender.close()
+        other.send("/cymatic/master", 0.5)
+        assert listener.hear() == ("/cymatic/master", [0.5])
+        assert listener.silent()
+        assert server.take_notes() == []
+    finally:
+        listener.close()
+
+
 def test_status_goes_to_subscribers_when_it_has_changed(server: OscServer, client: Client):
     subscribe(client)
     server.publish({"fps": 59.5, "late": 3, "error": ""})
@@ -126,13 +145,31 @@ def test_a_port_that_is_none_is_refused(server: OscServer, other: Client, port: 
     assert server.counters["refused"] == 1
 
 
-def test_there_are_only_so_many_subscribers(server: OscServer):
+def test_of_too_many_subscribers_the_one_unheard_for_longest_gives_way(desk: Desk, server: OscServer):
     clients = [Client(server.port) for _ in range(SUBSCRIBERS + 1)]
     try:
         for client in clients[:-1]:
             subscribe(client)
-        clients[-1].send("/cymatic/subscribe")
-        assert "are subscribed already" in str(clients[-1].hear_address("/cymatic/error"))
+        clients[0].settle()
+        subscribe(clients[-1])
+        [note] = server.take_notes()
+        assert f"127.0.0.1:{clients[1].port}" in note
+        desk.set("master", 0.5, "window")
+        for client in (clients[0], *clients[2:]):
+            assert client.hear() == ("/cymatic/master", [0.5])
+        assert clients[1].silent()
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_connection_gives_way_to_nobody(server: OscServer, other: Client):
+    clients = [TcpClient(server.port) for _ in range(SUBSCRIBERS)]
+    try:
+        for client in clients:
+            subscribe(client)
+        other.send("/cymatic/subscribe")
+        assert "are subscribed already" in str(other.hear_address("/cymatic/error"))
     finally:
         for client in clients:
             client.close()

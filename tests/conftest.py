@@ -97,6 +97,30 @@ def nothing_is_left_behind() -> Iterator[None]:
     assert left == []
 
 
+@pytest.fixture(scope="session")
+def qapp_args() -> list[str]:
+    """For pytest-qt: an application that needs no display."""
+    return ["cymatic", "-platform", "offscreen"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_a_window_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test with Qt's application in it that leaves a thread, a timer, a process or a window behind.
+
+    It is here because a second conftest.py would hide this one from those who import from it.
+    """
+    if "qapp" not in request.fixturenames:
+        yield
+        return
+    from window_watch import alive, left_behind, settle
+
+    request.getfixturevalue("qapp")
+    before = alive()
+    yield
+    settle()
+    assert left_behind(before) == []
+
+
 # Things to play with
 
 

@@ -8,8 +8,6 @@ import pytest
 from window_parts import (  # noqa: F401
     control_window,
     made_up_stage,
-    nothing_of_a_window_is_left,
-    offscreen,
     output_that_remembers,
 )
 

@@ -7,7 +7,7 @@ from fake_stage import NAMES
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QImage
 from PySide6.QtWidgets import QApplication
-from window_parts import control_window, made_up_stage, nothing_of_a_window_is_left, offscreen, output_that_remembers  # noqa: F401
+from window_parts import control_window, made_up_stage, output_that_remembers  # noqa: F401
 
 from gui.commands import PAD_KEYS
 from gui.control import ControlWindow

@@ -12,17 +12,13 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QMenu
 from window_parts import (  # noqa: F401
     active_timers,
-    alive,
     close_window,
     control_window,
-    left_behind,
     made_up_stage,
-    nothing_of_a_window_is_left,
-    offscreen,
     open_window,
     output_that_remembers,
-    settle,
 )
+from window_watch import alive, left_behind, settle
 
 from gui.control import ControlWindow
 from gui.diagnostics import DiagnosticsPage, facts

@@ -10,8 +10,6 @@ from window_parts import (  # noqa: F401
     close_window,
     control_window,
     made_up_stage,
-    nothing_of_a_window_is_left,
-    offscreen,
     open_window,
     output_that_remembers,
 )

@@ -21,11 +21,6 @@ from gui.surface import RasterSurface, placement
 from gui.testcard import draw_loading_card, draw_test_card, moving_bar
 
 
-@pytest.fixture(scope="session")
-def qapp_args() -> list[str]:
-    return ["cymatic", "-platform", "offscreen"]
-
-
 @pytest.fixture
 def stage() -> FakeStage:
     return FakeStage(36, 64, play=False)

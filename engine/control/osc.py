@@ -208,15 +208,19 @@ class OscServer:
     def _accept(self, tcp: socket.socket, selector: selectors.BaseSelector) -> None:
         try:
             sock, sender = tcp.accept()
+            connection = TcpPeer(sock, sender)
         except OSError as error:
             self._count("errors", f"accepting: {error}")
             return
-        if not self._known(sender) or len(self._connections) >= CONNECTIONS:
+        if not self._known(sender):
             sock.close()
             return
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = TcpPeer(sock, sender)
+        if len(self._connections) >= CONNECTIONS:
+            full = f"{CONNECTIONS} are connected already"
+            self._reply(connection, ERROR, full)
+            self._note(f"OSC by TCP from {sender[0]} is refused: {full}", f"tcp:{sender[0]}")
+            sock.close()
+            return
         self._connections.add(connection)
         selector.register(sock, selectors.EVENT_READ, connection)
 

@@ -14,9 +14,18 @@ from engine.errors import ControlError
 
 RECEIVE_BUFFER = 1 << 20  # bytes; the usual 200 KiB lose most of a burst of 5,000 messages
 BACKLOG = 1 << 18  # bytes that a TCP client may be behind
+SILENT_S, ASKED = 15, 3  # a silent TCP client is asked for after so long, and so often, until it counts as gone
 TRIES = 20  # ports looked at until one is free for UDP and TCP alike
 
 Sender = tuple[str, int]
+_KEPT_ALIVE = {
+    "TCP_KEEPIDLE": SILENT_S,
+    "TCP_KEEPALIVE": SILENT_S,  # as macOS calls it
+    "TCP_KEEPINTVL": SILENT_S,
+    "TCP_KEEPCNT": ASKED,
+    "TCP_USER_TIMEOUT": 1000 * SILENT_S * ASKED,  # for one that is told things which it does not acknowledge
+}
+"""Options of TCP, as far as a platform has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +60,15 @@ class UdpPeer:
 
 
 class TcpPeer:
-    """One TCP client: SLIP packets in and out."""
+    """One TCP client: SLIP packets in and out. A tablet that fell asleep says nothing, so its system is asked for it."""
 
     def __init__(self, sock: socket.socket, sender: Sender) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEPT_ALIVE.items():
+            if (option := getattr(socket, name, None)) is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self.sock = sock
         self.host = sender[0]
         self.name = self.place = f"tcp:{sender[0]}:{sender[1]}"

@@ -16,7 +16,7 @@ from engine.control.packet import MAX_PACKET, Deframer, Malformed, frame, pack, 
 from engine.control.registry import REGISTRY
 from engine.control.subscribers import SUBSCRIBERS
 from engine.control.throttle import PEERS, Budgets
-from engine.control.transport import UdpPeer, gate
+from engine.control.transport import TcpPeer, UdpPeer, gate
 from engine.errors import ControlError
 
 
@@ -253,14 +253,35 @@ def test_there_are_only_so_many_connections(server: OscServer):
     try:
         for client in clients:
             client.settle()
-        extra = TcpClient(server.port)
-        assert extra.socket.recv(1) == b""
-        extra.close()
+        for _ in range(2):
+            extra = TcpClient(server.port)
+            assert "16 are connected already" in str(extra.hear_address("/cymatic/error"))
+            assert extra.socket.recv(1) == b""
+            extra.close()
+        [note] = server.take_notes()
+        assert "127.0.0.1" in note
+        assert "16 are connected already" in note
         clients.pop().close()
         until(lambda: _answers(server.port))
     finally:
         for client in clients:
             client.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this platform does not say when it asks")
+def test_one_that_fell_asleep_is_asked_for_and_gives_its_place_back():
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()):
+        sock, sender = listening.accept()
+        with sock:
+            TcpPeer(sock, sender)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle, every, times = (
+                sock.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            assert idle + every * times <= 60
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # for one that is told things meanwhile, which are not acknowledged
+                assert 0 < sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 60_000
 
 
 def _answers(port: int) -> bool:

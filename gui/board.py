@@ -86,13 +86,13 @@ class Board(QObject):
         return choice
 
     def line(self, name: str) -> QLineEdit:
-        """A field for a text: the desk hears of it when it is finished."""
+        """A field for a text: Return sends it, and until then what is typed stays as it is."""
         line = self.texts[name] = QLineEdit()
         line.setMaxLength(TEXT_LIMIT)
         line.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         line.setAccessibleName(name)
         line.setToolTip(_tip(self.controls[name]))
-        line.editingFinished.connect(lambda: self._finish(name, line))
+        line.returnPressed.connect(lambda: self._send(name, line))
         self.watch(line, name)
         return line
 
@@ -123,7 +123,7 @@ class Board(QObject):
             if button.isChecked() != bool(values[name]):
                 button.setChecked(bool(values[name]))
         for name, line in self.texts.items():
-            if not line.hasFocus() and line.text() != values[name]:
+            if not (line.hasFocus() or line.isModified()) and line.text() != values[name]:
                 line.setText(str(values[name]))
         for name, choice in self.choices.items():
             self._show_choice(name, choice)
@@ -147,9 +147,10 @@ class Board(QObject):
         except ControlError as error:
             self.refused = str(error)
 
-    def _finish(self, name: str, line: QLineEdit) -> None:
+    def _send(self, name: str, line: QLineEdit) -> None:
         if line.text() != self._desk.get(name):
             self.edit(name, line.text())
+        line.setModified(line.text() != self._desk.get(name))
 
     # learning
 

@@ -122,5 +122,6 @@ class Prompt(QWidget):
             past = self._memory.prompts
             self._at = min(max(self._at + (1 if event.key() == Qt.Key.Key_Up else -1), -1), len(past) - 1)
             self.line.setText(past[self._at] if self._at >= 0 else "")
+            self.line.setModified(True)  # as if it had been typed
             return True
         return False

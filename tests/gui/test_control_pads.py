@@ -136,6 +136,29 @@ def test_what_was_typed_comes_back_with_the_arrows_and_escape_undoes(window, sta
     assert line.text() == "sea" == stage.desk.get("text")
 
 
+def test_half_typed_words_are_sent_by_return_alone(window, stage, qtbot):
+    line = window.paints.prompt.line
+    qtbot.keyClick(window, Qt.Key.Key_W)
+    qtbot.keyClicks(line, "half a th")
+    qtbot.mouseClick(window.paints.preview, Qt.MouseButton.LeftButton)
+    assert window.hasFocus()
+    window.refresh()
+    assert (stage.desk.get("text"), line.text()) == ("", "half a th")
+    qtbot.keyClick(window, Qt.Key.Key_W)
+    line.end(False)
+    qtbot.keyClicks(line, "ought")
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert stage.desk.get("text") == "half a thought"
+    stage.desk.set("text", "sea", origin="osc")
+    window.refresh()
+    assert line.text() == "sea", "sent words give way to those that hold"
+    qtbot.keyClicks(line, " and")
+    window.resize(1920, 1080)  # the window is built anew around the field
+    QApplication.processEvents()
+    assert window.paints.prompt.line is not line
+    assert stage.desk.get("text") == "sea"
+
+
 def test_prompts_of_ones_own(tmp_path):
     path = tmp_path / "prompts.txt"
     assert prompts.prepared(path) == prompts.PREPARED

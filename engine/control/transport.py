@@ -60,7 +60,10 @@ class UdpPeer:
 
 
 class TcpPeer:
-    """One TCP client: SLIP packets in and out. A tablet that fell asleep says nothing, so its system is asked for it."""
+    """One TCP client: SLIP packets in and out. OSError for one that is gone already.
+
+    A tablet that falls asleep says nothing any more, so it is asked for.
+    """
 
     def __init__(self, sock: socket.socket, sender: Sender) -> None:
         sock.setblocking(False)

@@ -7,6 +7,7 @@ points at it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
 TALL = 35
 """Height of a bar among others, where there is room."""
+REFUSED_S = 5.0
+"""How long it is said that an edit was refused."""
 
 
 class Board(QObject):
-    """Widgets by control. Qt thread. The panels own the widgets; `refused` is why the desk took the last edit not."""
+    """Widgets by control. Qt thread. The panels own the widgets."""
 
     pointed = Signal(str, object)
     """While learning: a control was clicked, and which option of it (a name, or None)."""
@@ -47,7 +50,7 @@ class Board(QObject):
         self.elsewhere: set[str] = set()
         """Controls whose widget a panel makes itself."""
         self.learning = False
-        self.refused = ""
+        self._refused, self._refused_at = "", 0.0
         self._learned: list[QWidget] = []
 
     # making
@@ -143,9 +146,14 @@ class Board(QObject):
         """The performer moved a control."""
         try:
             self._desk.set(name, value, origin=ORIGIN)
-            self.refused = ""
+            self._refused = ""
         except ControlError as error:
-            self.refused = str(error)
+            self._refused, self._refused_at = str(error), time.perf_counter()
+
+    @property
+    def refused(self) -> str:
+        """Why the desk took the last edit not; "" when it did, and when that was some seconds ago."""
+        return self._refused if time.perf_counter() - self._refused_at < REFUSED_S else ""
 
     def _send(self, name: str, line: QLineEdit) -> None:
         if line.text() != self._desk.get(name):

@@ -196,7 +196,7 @@ class ControlWindow(QWidget):
         if isinstance(diagnostics, DiagnosticsPage) and diagnostics.isVisible():
             diagnostics.refresh()
         lines = self._stage.errors
-        wrong = self.board.refused or status.get("error") or ""
+        wrong = status.get("error") or self.board.refused
         say(self.message, wrong or (lines[-1] if lines else ""), "error" if wrong else "muted")
 
     # what the performer does

@@ -270,13 +270,27 @@ def test_the_newest_line_and_the_error_of_the_engine(window, stage):
     assert window.headline.state.text() == "Engine down"
 
 
-def test_a_refused_edit_is_shown_and_forgotten_with_the_next(window):
+def test_a_refused_edit_is_shown_for_a_while_and_forgotten_with_the_next(window, monkeypatch):
     window.board.edit("preset/go", "No such preset")
     window.refresh()
     assert "No such preset" in window.message.text() + window.message.toolTip()
     window.board.edit("master", 0.5)
     window.refresh()
     assert window.message.text() == ""
+    window.board.edit("preset/go", "No such preset")
+    monkeypatch.setattr("gui.board.REFUSED_S", 0.0)
+    window.refresh()
+    assert window.message.text() == "", "it was long ago"
+
+
+def test_an_error_of_the_engine_comes_before_a_refused_edit(window, stage):
+    stage.status = {**stage.invent_status(0.0), "error": "microphone gone"}
+    window.board.edit("preset/go", "No such preset")
+    window.refresh()
+    assert window.message.text() == "microphone gone"
+    stage.status = {**stage.status, "error": None}
+    window.refresh()
+    assert "No such preset" in window.message.text() + window.message.toolTip()
 
 
 def test_tempo_beat_and_performance_are_shown(window, stage):

@@ -168,7 +168,7 @@ def _stand_back() -> None:
 
 def _preset(name: str | None, bundle: Bundle) -> tuple[Mapping[str, Any], Mapping[str, float | str]]:
     """What the painter is told of a preset, and the controls that it sets. None: the one that a show begins with."""
-    from cymatic.stage import DEFAULT_PRESET
+    from cymatic.calls import DEFAULT_PRESET
     from cymatic.words import TEXT_RUNTIME
     from engine.offline import CALM
     from engine.runtime.session import open_graph

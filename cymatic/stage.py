@@ -18,31 +18,24 @@ import numpy as np
 import platformdirs
 
 from cymatic.briefing import briefing
+from cymatic.calls import Calls
 from cymatic.keeper import Keeper
 from cymatic.outlets import Outlets
-from cymatic.pads import Fader, Pads
-from cymatic.prepared import Prepared
 from cymatic.tempo import Tempo
-from cymatic.words import Reader
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
 from engine.control.midi import Midi
 from engine.control.midi_ports import open_midi
 from engine.control.osc import DEFAULT_PORT, OscServer
 from engine.control.oscquery import Advertisement, OscQuery
-from engine.control.registry import Value
-from engine.errors import ControlError, CymaticError
+from engine.errors import ControlError
 from engine.links import Links
 from engine.sinks import SinkName
 from engine.slot import Frame
 
 if TYPE_CHECKING:
-    from presets.schema import Preset
     from presets.store import Bank, PresetStore
 
-DEFAULT_PRESET = "open-sky"
-CALM: Mapping[str, Any] = {"serial": 0, "name": "", "base": {"seed": 1}, "offset": None, "fade_s": 0.0}
-"""What the engine is told where no preset is."""
 EVENTS_KEPT = 200
 ERRORS_SHOWN = 20
 RATE_OVER_S = 1.0
@@ -65,10 +58,9 @@ class EngineOptions:
 class Stage:
     """One show. Every method belongs to one thread. Implements `engine.view.StageView`.
 
-    `preset`: the one to begin with; None takes `DEFAULT_PRESET`, or a calm picture when the store has none or the
-    bundle knows no words. `say` hears every line for the performer as it comes up. The constructor raises `PresetError`
-    when the preset cannot be played and leaves nothing behind; `start` `ControlError` when a port that was asked for is
-    taken.
+    `preset`: the one to begin with; see `cymatic.calls.Calls` for None. `say` hears every line for the performer as it
+    comes up. The constructor raises `PresetError` when the preset cannot be played and leaves nothing behind; `start`
+    `ControlError` when a port that was asked for is taken.
     """
 
     def __init__(
@@ -90,7 +82,6 @@ class Stage:
     ) -> None:
         self.bundle = bundle
         self.desk = Desk()
-        self.preset = ""
         self.fatal: str | None = None
         """Why the engine could not even begin; one line. The show then ends."""
         self.events: deque[tuple[float, str]] = deque(maxlen=EVENTS_KEPT)
@@ -99,24 +90,15 @@ class Stage:
         self.on_close: Callable[[], None] = lambda: None
         """Called by every `tick` once the show is to end, so that no loop misses it that begins late."""
         self._say = say
-        self._pads, self._fader = Pads(self.desk, store.banks()), Fader(self.desk)
-        self._read = Reader(bundle, self.tell)
-        self._prepared = Prepared(store, lambda: self._pads.names, bundle)
-        self._preset_serial = 0
-        self._told: dict[str, Any] = dict(CALM)
-        self._words = ""
-        self._briefed_at = 0.0
         self._tempo = Tempo(self.desk, link)
+        self._calls = Calls(self.desk, store, bundle, preset, self._tempo, self.tell)
         self._midi_name = midi
         self._midi = Midi(self.desk, tell=self.tell)  # until a controller is opened nothing plays on this one
-        self._called: tuple[float, str, float | None] | None = None
-        """When to go to which preset in how many seconds, while one waits for its beat."""
+        self._briefed_at = 0.0
+        self._told: dict[str, Any] = {}
         self._controls: dict[str, Any] = {}
         self._frame: Frame | None = None
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=256)
-        if preset is None and bundle.manifest.text is not None and DEFAULT_PRESET in self._pads.names:
-            preset = DEFAULT_PRESET
-        first = None if preset is None else self._compose(preset, 0.0)
 
         image = bundle.manifest.image
         self.image_size = (image.height, image.width)
@@ -129,10 +111,7 @@ class Stage:
         self._advertise = advertise or not osc_host.startswith("127.")
         self.desk.show("sound/channel", float(options.channel))
         self._keeper = Keeper(asdict(options), self._links, bundle, self.tell, self._change_bundle)
-        if first is None:
-            self._links.preset.put(self._told)
-        else:
-            self._send(*first)
+        self._send()
 
     def start(self) -> None:
         """Opens the OSC port and starts the engine. `ControlError` when the port cannot be had."""
@@ -141,9 +120,8 @@ class Stage:
             self._midi = open_midi(self._midi_name, self.desk, path, self._tempo.midi_clock, self.tell)
         self._osc.start()
         self._answer_queries()
-        self._send_controls()
         self._keeper.start()
-        self._prepared.start()
+        self._calls.start()
         self._outlets.start()
         if self._advertise and self._query is not None:  # takes a second, in which the engine loads
             self._advertisement = Advertisement(self._osc.host, self._osc.port, self._query.port)
@@ -165,9 +143,8 @@ class Stage:
                 told.stop()
         self._outlets.stop()
         self._osc.join()
-        self._prepared.stop()
+        self._calls.stop()
         self._links.close()
-        self._read.close()
 
     def close(self) -> None:
         """Asks the show to end. May be called from a signal handler."""
@@ -182,13 +159,10 @@ class Stage:
         now = time.perf_counter()
         for trigger in self.desk.take_triggers():
             self._obey(trigger, now)
-            self._go_when_due(now)
-        self._go_when_due(now)
         self._midi.tick()
-        self._follow_words()
-        self._fader.follow()
+        self._calls.tick(now)
         self._tempo.follow(self.status, now)
-        self._send_controls()
+        self._send()
         for line in self._osc.take_notes():
             self.tell(line)
         self._brief()
@@ -266,9 +240,14 @@ class Stage:
         """`path`, `seconds`, `pictures`, `dropped`, `gaps` and `mib` of the recording that runs, or None."""
         return self._outlets.recording
 
+    @property
+    def preset(self) -> str:
+        """Name of the preset that plays or is being faded to; "" without one."""
+        return self._calls.preset
+
     def preset_names(self) -> list[str]:
         """Names in the order of `preset/next` and of the 1-based `preset/go`."""
-        return self._pads.names
+        return self._calls.names
 
     @property
     def tempo(self) -> Mapping[str, Any]:
@@ -296,7 +275,7 @@ class Stage:
 
     def banks(self) -> list[Bank]:
         """All banks of presets."""
-        return self._pads.banks
+        return self._calls.banks
 
     @property
     def oscquery_port(self) -> int | None:
@@ -329,96 +308,10 @@ class Stage:
             self.tell("panic: every control is at its default")
         elif trigger.name == "still":
             self._outlets.take_still()
-        elif trigger.name == "preset/bank":
-            self._pads.choose(str(trigger.value))
         elif trigger.name.startswith("preset/"):
-            self._call(trigger, now)
+            self._calls.obey(trigger, now)
         else:
             self._tempo.obey(trigger.name, now)
-
-    def _call(self, trigger: Trigger, now: float) -> None:
-        if self.desk.get("preset/lock"):
-            self.desk.show("preset/go", self.preset)
-            self.tell("presets are locked: preset/lock 0 lets them go")
-        elif trigger.name == "preset/undo":
-            self._go_back(trigger.fade_s)
-        else:
-            name = self._pads.wanted(trigger, self.preset if self._called is None else self._called[1])
-            if name is None:
-                self.tell("there is no preset to go to")
-            else:  # the newest call is the one that counts
-                self._called = (now + self._tempo.wait_s(now), name, trigger.fade_s)
-
-    def _go_when_due(self, now: float) -> None:
-        if self._called is not None and now >= self._called[0]:
-            _, name, fade_s = self._called
-            self._go_to(name, fade_s)
-
-    def _go_to(self, name: str, fade_s: float | None) -> None:
-        self._called = None
-        try:
-            preset, told = self._compose(name, fade_s)
-        except CymaticError as error:
-            self.tell(str(error))
-        else:
-            self._pads.remember(self.preset, self._told, self._words)
-            self._send(preset, told)
-
-    def _go_back(self, fade_s: float | None) -> None:
-        """Undo the newest call: preset, words and look as they stood before it."""
-        self._called = None
-        place = self._pads.back()
-        if place is None:
-            self.tell("there is no preset to go back to")
-            return
-        fade_s = float(self.desk.get("fade")) if fade_s is None else fade_s
-        self._preset_serial += 1
-        told = {**place.told, "serial": self._preset_serial, "fade_s": fade_s}
-        self._move_to(place.preset, told, place.controls, place.words, fade_s)
-
-    def _compose(self, name: str, fade_s: float | None) -> tuple[Preset, dict[str, Any]]:
-        """The preset and what the engine is told of it; `fade_s` None: as it says, or the desk. Raises `CymaticError`
-        when it cannot be played."""
-        ready = self._prepared.get(name, self._read)
-        for line in ready.lines:
-            self.tell(line)
-        if fade_s is None:
-            stated = "fade_s" in ready.preset.model_fields_set
-            fade_s = ready.preset.fade_s if stated else float(self.desk.get("fade"))
-        self._preset_serial += 1
-        return ready.preset, {**ready.told, "serial": self._preset_serial, "fade_s": fade_s}
-
-    def _send(self, preset: Preset, told: dict[str, Any]) -> None:
-        """Puts the preset on the desk and sends its place in W+ to the engine."""
-        self._move_to(preset.name, told, preset.controls, "", told["fade_s"])
-
-    def _move_to(
-        self, preset: str, told: dict[str, Any], controls: Mapping[str, Value], words: str, fade_s: float
-    ) -> None:
-        with self.desk.together():
-            self._fader.go(controls, fade_s)
-            self.desk.show("preset/go", preset)
-            self.desk.show("text", words)
-        self._links.preset.put(told)
-        self.preset, self._told, self._words = preset, told, ""
-
-    def _follow_words(self) -> None:
-        """Words that were typed in pull the picture besides the preset's own, with the fade time of the desk."""
-        words = str(self.desk.get("text"))
-        if words == self._words:
-            return
-        self._words = words
-        offset = self._told["offset"]
-        try:
-            if words:
-                pull = self._read(words).delta
-                offset = (pull if offset is None else np.asarray(offset, np.float32) + pull).tolist()
-        except CymaticError as error:
-            self.tell(str(error))
-            return
-        self._preset_serial += 1
-        fade_s = float(self.desk.get("fade"))
-        self._links.preset.put({**self._told, "serial": self._preset_serial, "offset": offset, "fade_s": fade_s})
 
     def _brief(self) -> None:
         now = time.perf_counter()
@@ -426,25 +319,17 @@ class Stage:
             self._briefed_at = now
             self._osc.publish(briefing(self))
 
-    def _send_controls(self) -> None:
+    def _send(self) -> None:
+        """Tells the engine what has changed."""
+        if self._calls.told is not self._told:
+            self._told = self._calls.told
+            self._links.preset.put(self._told)
         told = {"controls": self.desk.snapshot(), "clock": self._tempo.for_engine(time.perf_counter())}
         if told != self._controls:
             self._controls = told
             self._links.controls.put(told)
 
     def _change_bundle(self, bundle: Bundle) -> None:
-        """The same preset, words and controls, as far as they mean anything to another bundle."""
         self.bundle = bundle
-        self._read.close()
-        self._read = Reader(bundle, self.tell)
-        self._prepared.change_bundle(bundle)
-        self._pads.forget()  # places in the other bundle's W+
-        self._preset_serial += 1
-        told = {**CALM, "serial": self._preset_serial}
-        try:
-            if self.preset:
-                _, told = self._compose(self.preset, 0.0)
-        except CymaticError as error:
-            self.tell(f"a calm picture instead of the preset {self.preset}: {error}")
-        self._told, self._words = told, ""  # typed words are read again
-        self._links.preset.put(told)
+        self._calls.change_bundle(bundle)
+        self._send()

@@ -193,7 +193,7 @@ def test_words_of_another_bundle_are_read_again_by_this_one(open_stage, store):
     told = stage._links.preset.get()[1]
     assert np.abs(told["offset"]).max() > 0.01
     recipe = Recipe("x", texts=(("a storm at night", 1.0),))
-    expected = recipe.build(stage._read, "0" * 64).anchors[0].offset
+    expected = recipe.build(stage._calls._read, "0" * 64).anchors[0].offset
     assert np.array(told["offset"]) == pytest.approx(np.array(expected), rel=1e-3, abs=1e-4)
 
 
@@ -250,7 +250,7 @@ def test_words_that_are_typed_in_pull_besides_the_preset_and_let_go(open_stage):
     stage.desk.set("text", "a storm at night", "osc:test")
     stage.tick()
     told = stage._links.preset.get()[1]
-    expected = stage._read("a storm at night").delta
+    expected = stage._calls._read("a storm at night").delta
     assert np.array(told["offset"]) == pytest.approx(expected)
     assert told["fade_s"] == stage.desk.get("fade")
     stage.desk.set("text", "", "osc:test")
@@ -308,14 +308,14 @@ def test_a_preset_waits_for_the_bar_and_the_newest_call_counts(open_stage, monke
         stage.desk.set(trigger, True, "test")
     stage.tick()
     assert stage.preset == "alpha"
-    assert stage._called[1] == "gamma", "two steps on, though the first has not been taken"
+    assert stage._calls._called[1] == "gamma", "two steps on, though the first has not been taken"
     stage.desk.set("preset/go", "beta", "test", fade_s=2.0)
     stage.tick()
-    stage._called = (0.0, *stage._called[1:])  # its beat has come
+    stage._calls._called = (0.0, *stage._calls._called[1:])  # its beat has come
     stage.tick()
     assert stage.preset == "beta"
     assert stage._links.preset.get()[1]["fade_s"] == 2.0
-    assert stage._called is None
+    assert stage._calls._called is None
     waits[0] = 0.0
     stage.desk.set("preset/next", True, "test")
     stage.tick()

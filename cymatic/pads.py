@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.control.desk import Desk, Trigger
 from engine.control.registry import REGISTRY, Value
+from engine.crossfade import eased
 from presets.store import Bank
 
 UNDO = 32
@@ -114,7 +115,7 @@ class Fader:
             return
         self._stood = stands
         self._turns.clear()
-        share = stands * stands * (3.0 - 2.0 * stands)  # as `engine.crossfade` has it
+        share = eased(stands)
         for name, value in self._to.items():
             start = self._from[name]
             if isinstance(value, str):

@@ -29,8 +29,8 @@ class Crossfade:
 
     @property
     def share(self) -> float:
-        """How far it has come, 0..1: eased at both ends, steady in between."""
-        return _eased(self._passed) if self._passed < 0.5 else 1.0 - _eased(1.0 - self._passed)
+        """How far it has come, 0..1."""
+        return eased(self._passed)
 
     def go(self, base: Latent, offset: Latent, fade_s: float, now: float) -> None:
         """Begins to move; at once when `fade_s` is 0."""
@@ -61,8 +61,14 @@ class Crossfade:
         return base, offset
 
 
-def _eased(passed: float) -> float:
-    """The first half of the way: half a square until full speed is reached, then a straight line."""
+def eased(passed: float) -> float:
+    """How far a fade has come when this part of its time has passed, or where a crossfader stands there, both 0..1:
+    eased at both ends, steady in between."""
+    return _first_half(passed) if passed < 0.5 else 1.0 - _first_half(1.0 - passed)
+
+
+def _first_half(passed: float) -> float:
+    """Half a square until full speed is reached, then a straight line."""
     if passed < EASED:
         return passed * passed / (2.0 * EASED * (1.0 - EASED))
     return (passed - 0.5 * EASED) / (1.0 - EASED)

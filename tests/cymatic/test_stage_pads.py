@@ -156,19 +156,27 @@ def test_a_preset_brings_its_mirror_and_undo_takes_it_back(stage, tmp_path):
     assert (stage.desk.get("look/mirror"), stage.desk.get("look/trails")) == ("horizontal", 0.0)
 
 
-def test_the_picture_follows_the_crossfader(tiny_bundle):
+def test_picture_and_controls_follow_the_crossfader_by_the_same_share(tiny_bundle):
     bundle = load_bundle(tiny_bundle)
     shape = bundle.tensors["w_avg"].shape
+    desk = Desk()
+    fader = Fader(desk)
+    desk.set("speed", 2.0, "test")
+    desk.set("crossfader", 0.0, "test")
+    fader.go({"speed": 3.0}, 1.0)
     with open_sessions(bundle, "onnxruntime", threads=1) as sessions:
         painter = Painter(bundle, sessions, 16_000)
         painter.controls |= {"sound/weight": 0.0, "noise": 0.0, "crossfader": 0.0}
         painter.go({"base": {"w_plus": np.zeros(shape).tolist()}, "offset": None}, 0.0)
         painter.go({"base": {"w_plus": np.ones(shape).tolist()}, "offset": None, "fade_s": 1.0}, 0.0)
         now, seen = 0.0, []
-        for position in (0.0, 0.5, 1.0, 0.0):
+        for position in (0.0, 0.1, 0.4, 0.5, 1.0, 0.0):
+            desk.set("crossfader", position, "test")
+            fader.follow()
             painter.controls["crossfader"] = position
             for _ in range(30):
                 now += 1 / 30
                 w_plus = painter.move(now)
-            seen.append(float(w_plus.mean()))
-    assert seen == pytest.approx([0.0, 0.5, 1.0, 0.0], abs=1e-5)
+            seen.append((float(w_plus.mean()), desk.get("speed")))
+    assert [share for share, _ in seen] == pytest.approx([0.0, 0.03125, 0.375, 0.5, 1.0, 0.0], abs=1e-5)
+    assert [speed - 2.0 for _, speed in seen] == pytest.approx([share for share, _ in seen], abs=1e-5)

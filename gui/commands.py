@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
 
+from gui.pads import under_the_fingers
+
 if TYPE_CHECKING:
     from engine.view import StageView
     from gui.output import OutputWindow
@@ -146,9 +148,11 @@ class Commands:
         self._set(name, min(max(float(self._stage.desk.get(name)) + by, 0.0), 1.0))
 
     def _preset(self, position: int) -> None:
-        names = self._stage.preset_names()
+        names = under_the_fingers(self._stage)
         if position < len(names):
             self._set("preset/go", names[position])
+        else:  # what lies in the next bank is not on the pads: a slip must not call what nobody sees
+            self._stage.tell(f"there is no preset on pad {position + 1}")
 
     def _bank(self, by: int) -> None:
         banks = self._stage.desk.options("preset/bank")

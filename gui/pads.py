@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRectF, QSize, Qt
@@ -141,8 +142,7 @@ class Pads:
 
     def refresh(self) -> None:
         """Shows the bank that lies under the fingers, and which of its presets plays."""
-        banks = dict(self._stage.banks())
-        names = banks.get(str(self._stage.desk.get("preset/bank"))) or self._stage.preset_names()
+        names = under_the_fingers(self._stage)
         rows = min(max(-(-len(names) // COLUMNS), 2), ROWS)  # few presets get large pads
         for at, pad in enumerate(self.pads):
             pad.setVisible(at < rows * COLUMNS)
@@ -152,3 +152,8 @@ class Pads:
                 pad.show_preset(name)
                 self._board.watch(pad, "preset/go", name)
             pad.setChecked(bool(name) and name == self._stage.preset)
+
+
+def under_the_fingers(stage: StageView) -> Sequence[str]:
+    """The presets on the pads, first pad first: those of the bank that is chosen, or all where it has none."""
+    return dict(stage.banks()).get(str(stage.desk.get("preset/bank"))) or stage.preset_names()

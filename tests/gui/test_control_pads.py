@@ -199,11 +199,28 @@ def test_keys_that_fire(window, stage, qtbot):
 def test_pads_beyond_the_tenth_have_alt(window, stage, qtbot):
     many = [f"preset-{number}" for number in range(16)]
     stage.desk.set_options("preset/go", many)
-    stage.preset_names = lambda: many
+    stage.banks = lambda: [("first", many)]
     qtbot.keyClick(window, Qt.Key.Key_0)
     qtbot.keyClick(window, Qt.Key.Key_6, Qt.KeyboardModifier.AltModifier)
     stage.tick()
     assert stage.fired == [("preset/go", "preset-9"), ("preset/go", "preset-15")]
+
+
+def test_keys_beyond_the_shown_bank_call_nothing_and_say_so(window, stage, qtbot):
+    for key, modifier, pad in (
+        (Qt.Key.Key_7, Qt.KeyboardModifier.NoModifier, 7),  # there is a seventh preset, in the second bank
+        (Qt.Key.Key_0, Qt.KeyboardModifier.NoModifier, 10),
+        (Qt.Key.Key_1, Qt.KeyboardModifier.AltModifier, 11),
+    ):
+        qtbot.keyClick(window, key, modifier)
+        stage.tick()
+        window.refresh()
+        assert stage.fired == []
+        assert window.message.text() == f"there is no preset on pad {pad}"
+    stage.desk.show("preset/bank", "second")
+    qtbot.keyClick(window, Qt.Key.Key_2)
+    stage.tick()
+    assert stage.fired == [("preset/go", NAMES[7])]
 
 
 TOGGLES = {

@@ -47,8 +47,8 @@ class Tempo:
             self._tap.tap(now)
             beat = self._tap.beat_at(now)
             if beat is not None:
-                self._bpm = beat.bpm
                 self._desk.show("tempo/bpm", beat.bpm)
+                self._bpm = float(self._desk.get("tempo/bpm"))
         elif trigger == "tempo/resync":
             self._clocks.resync(now)
         elif trigger == "tempo/nudge/earlier":

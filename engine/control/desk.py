@@ -137,9 +137,16 @@ class Desk:
             return parsed
 
     def show(self, name: str, value: Value) -> None:
-        """State what a choice now stands at, without firing it: `preset/go` after `preset/next` has moved on."""
+        """State where a control now stands, without firing it: `preset/go` after `preset/next` has moved on.
+
+        A number is clamped. What stands there already was moved by whoever moved it.
+        """
         with self._lock:
-            self._move(self._state(name), value, 0.0, "stage")
+            state = self._state(name)
+            if state.control.kind == "float":
+                value = state.control.parse(value)
+            if state.ramp is not None or state.value != value:
+                self._move(state, value, 0.0, "stage")
 
     def mover(self, name: str) -> str:
         """Who has moved a control last; "" before anyone has, "stage" when it followed from something else."""

@@ -191,7 +191,9 @@ class Midi:
             self._obey(*self._heard.popleft())
         self._serial, changed = self._desk.changes_since(self._serial)
         for name in changed:
-            if not self._desk.mover(name).startswith((ORIGIN, "preset", "stage")) and self._desk.mover(name):
+            mover = self._desk.mover(name)
+            by_hand = mover != "" and not mover.startswith((ORIGIN, "preset", "stage"))
+            if by_hand and self._controls[name].continuous:  # choices come by `touched`
                 self._touch(name, None)
         if self._send is not None:
             for binding in self._bindings.values():

@@ -49,6 +49,13 @@ def test_taps_make_a_tempo_that_stands_on_the_desk(tempo: Tempo, desk: Desk):
     assert tempo.brief(11.25) == {"beat": 3, "bpm": 120.0, "clock": "tap"}
 
 
+def test_taps_faster_than_the_fader_goes_count_all_the_same(tempo: Tempo, desk: Desk):
+    tap(tempo, 10.0, 10.2, 10.4)
+    tempo.follow(NOT_YET, 10.4)
+    assert desk.get("tempo/bpm") == 240.0
+    assert tempo.brief(10.4)["bpm"] == 300.0
+
+
 def test_the_fader_sets_a_tempo_and_at_zero_lets_go(tempo: Tempo, desk: Desk):
     tempo.follow(heard(3.0, 100.0, 5.0), 5.0)
     desk.set("tempo/bpm", 90, "test")

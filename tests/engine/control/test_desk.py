@@ -89,6 +89,24 @@ def test_show_states_a_choice_without_firing_it(desk: Desk):
     assert desk.take_triggers() == []
 
 
+def test_what_is_shown_as_it_stands_leaves_it_to_its_mover(desk: Desk, clock: Clock):
+    desk.set_options("preset/go", ["ember", "gorge"])
+    desk.set("preset/go", "ember", "osc:10.0.0.3:9000")
+    desk.show("preset/go", "ember")
+    assert desk.mover("preset/go") == "osc:10.0.0.3:9000"
+    desk.show("preset/go", "gorge")
+    assert desk.mover("preset/go") == "stage"
+    desk.set("crossfader", 0.0, "window", fade_s=4.0)
+    desk.show("crossfader", 1.0)
+    clock.now += 2.0
+    assert (desk.get("crossfader"), desk.mover("crossfader")) == (1.0, "stage"), "but a fade ends"
+
+
+def test_what_is_shown_is_within_the_range(desk: Desk):
+    desk.show("tempo/bpm", 400.0)
+    assert desk.get("tempo/bpm") == 240.0
+
+
 def test_events_that_nobody_takes_are_bounded_and_counted(desk: Desk):
     for _ in range(EVENT_LIMIT + 3):
         desk.set("preset/next", 1, "osc")

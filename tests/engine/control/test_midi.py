@@ -196,6 +196,16 @@ def test_what_a_preset_or_a_knob_moves_is_not_touched(box: Box, desk: Desk):
     assert "reactivity" in box.lines[-1]
 
 
+def test_a_choice_that_was_made_before_learning_is_not_touched(box: Box, desk: Desk):
+    desk.set("preset/go", "ember", "osc:127.0.0.1:1")
+    for event in desk.take_triggers():
+        box.midi.touched(event)
+    desk.show("preset/go", "ember")
+    box.midi.learn()
+    box.midi.tick()
+    assert "touch what" in box.lines[-1]
+
+
 def test_motors_follow_but_are_not_told_what_they_said(box: Box, desk: Desk):
     box.learn("master", 0.9)
     box.knob(7, 127)

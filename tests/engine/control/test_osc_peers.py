@@ -67,6 +67,17 @@ def test_what_follows_from_an_own_move_is_told(desk: Desk, client: Client):
     assert client.hear() == ("/cymatic/master", [1.0])
 
 
+def test_a_preset_that_is_called_and_comes_is_not_told_to_its_caller(desk: Desk, client: Client):
+    subscribe(client)
+    caller = f"{'tcp:' if isinstance(client, TcpClient) else ''}127.0.0.1:{client.port}"
+    with desk.together():  # the stage is mostly quicker than the next telling
+        desk.set("preset/go", "ember", f"osc:{caller}")
+        desk.show("preset/go", "ember")
+    assert client.silent()
+    desk.show("preset/go", "gorge")
+    assert client.hear() == ("/cymatic/preset/go", ["gorge"])
+
+
 def test_a_storm_of_moves_is_told_as_a_few(desk: Desk, client: Client, server: OscServer):
     subscribe(client)
     time.sleep(0.1)

@@ -101,6 +101,11 @@ class Calls:
                 self._called = (now + self._tempo.wait_s(now), name, trigger.fade_s)
                 self._go_when_due(now)
 
+    def panic(self) -> None:
+        """Every control was put back: call off what waits, and let nothing move them again."""
+        self._call_off()
+        self._fader.forget()
+
     def tick(self, now: float) -> None:
         """Move on what was called, to perf_counter time `now`, and follow the crossfader and the typed words."""
         self._go_when_due(now)
@@ -136,6 +141,12 @@ class Calls:
         else:
             self._pads.remember(self.preset, self._place, self._words)
             self._go_to(preset, told)
+
+    def _call_off(self) -> bool:
+        """Go on with the preset that plays; True if another one waited for its beat."""
+        waited, self._called = self._called is not None, None
+        self._desk.show("preset/go", self.preset)
+        return waited
 
     def _go_back(self, fade_s: float | None) -> None:
         """Undo the newest call: preset, words and look as they stood before it."""

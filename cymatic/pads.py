@@ -107,11 +107,20 @@ class Fader:
                 self._desk.set(name, value, "preset", fade_s)
         self._turn()
 
+    def forget(self) -> None:
+        """Move no control any more until the next `go`, as after panic; the crossfader then stands at 1."""
+        self._to = {}
+        self._turns.clear()
+        self._stood = 1.0
+
     def follow(self) -> None:
         """Put the controls where time and the fader have moved them to."""
         stands = float(self._desk.get("crossfader"))
         if stands == self._stood:
             self._turn()
+            return
+        if self._desk.mover("crossfader") == "stage":  # no hand: panic has put it back, and all that it held
+            self.forget()
             return
         self._stood = stands
         self._turns.clear()

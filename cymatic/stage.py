@@ -305,6 +305,7 @@ class Stage:
             return
         self._midi.touched(trigger)
         if trigger.name == "panic":
+            self._calls.panic()
             self.tell("panic: every control is at its default")
         elif trigger.name == "still":
             self._outlets.take_still()

@@ -156,6 +156,46 @@ def test_a_preset_brings_its_mirror_and_undo_takes_it_back(stage, tmp_path):
     assert (stage.desk.get("look/mirror"), stage.desk.get("look/trails")) == ("horizontal", 0.0)
 
 
+def test_panic_leaves_nothing_behind_that_moves_a_control_again(stage, monkeypatch):
+    call(stage, "preset/go", "delta")
+    call(stage, "crossfader", 0.4)
+    monkeypatch.setattr(stage.desk, "take_triggers", list)
+    call(stage, "panic")
+    assert look(stage) == (1.0, 0.3), "not even when it comes in the middle of a tick, which has taken its triggers"
+    monkeypatch.undo()
+    stage.tick()
+    assert "panic" in stage.errors[-1]
+    for position in (0.7, 0.0, 1.0):
+        call(stage, "crossfader", position)
+        assert look(stage) == (1.0, 0.3), "the crossfader holds the picture only"
+    assert call(stage, "preset/go", "beta") == "beta"
+    assert look(stage) == (2.0, 0.4)
+
+
+def test_panic_in_the_middle_of_a_fade_keeps_the_mirror_off():
+    clock = Clock()
+    desk = Desk(clock=clock)
+    fader = Fader(desk, clock)
+    fader.go({"look/mirror": "vertical", "speed": 3.0}, 4.0)
+    clock.now = 1.0
+    desk.set("panic", True, "test")
+    fader.forget()
+    for clock.now in (1.1, 3.0, 5.0):
+        fader.follow()
+        assert (desk.get("look/mirror"), desk.get("speed")) == ("off", 1.0)
+
+
+def test_panic_calls_off_what_waits_for_its_beat(stage):
+    for _ in range(2):
+        call(stage, "tempo/tap")
+    stage.desk.set("tempo/bpm", 20.0, "test")
+    stage.desk.set("quantise", "bar", "test")
+    assert call(stage, "preset/go", "beta") == "alpha"
+    assert call(stage, "panic") == "alpha"
+    stage.tick()
+    assert (stage.preset, stage.desk.get("preset/go")) == ("alpha", "alpha")
+
+
 def test_picture_and_controls_follow_the_crossfader_by_the_same_share(tiny_bundle):
     bundle = load_bundle(tiny_bundle)
     shape = bundle.tensors["w_avg"].shape

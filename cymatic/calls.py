@@ -149,8 +149,9 @@ class Calls:
         return waited
 
     def _go_back(self, fade_s: float | None) -> None:
-        """Undo the newest call: preset, words and look as they stood before it."""
-        self._called = None
+        """Undo the newest call: preset, words and look as they stood before it; one that still waits is called off."""
+        if self._call_off():
+            return
         place = self._pads.back()
         if place is None:
             self._tell("there is no preset to go back to")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,17 @@ def test_undo_goes_back_to_the_look_as_the_performer_had_left_it(stage):
     assert (told["base"], told["offset"]) == ({"seed": 0}, with_words)
     assert call(stage, "preset/undo") == "alpha"
     assert "no preset to go back to" in stage.errors[-1]
+
+
+def test_undo_of_a_call_that_waits_for_its_beat_takes_only_that_back(stage):
+    call(stage, "preset/go", "beta")
+    wait_for_a_bar(stage)
+    assert call(stage, "preset/go", "gamma") == "beta"
+    assert call(stage, "preset/undo") == "beta"
+    assert stage.desk.get("preset/go") == "beta"
+    call(stage, "quantise", "off")
+    assert stage.preset == "beta", "gamma is not gone to any more"
+    assert call(stage, "preset/undo") == "alpha"
 
 
 def test_the_crossfader_holds_the_controls_between_two_presets(stage):
@@ -185,11 +198,16 @@ def test_panic_in_the_middle_of_a_fade_keeps_the_mirror_off():
         assert (desk.get("look/mirror"), desk.get("speed")) == ("off", 1.0)
 
 
-def test_panic_calls_off_what_waits_for_its_beat(stage):
-    for _ in range(2):
-        call(stage, "tempo/tap")
+def wait_for_a_bar(stage: Stage) -> None:
+    """From now on a call waits, longer than a test takes."""
     stage.desk.set("tempo/bpm", 20.0, "test")
     stage.desk.set("quantise", "bar", "test")
+    stage.tick()
+    time.sleep(0.01)  # past the first beat of the first bar
+
+
+def test_panic_calls_off_what_waits_for_its_beat(stage):
+    wait_for_a_bar(stage)
     assert call(stage, "preset/go", "beta") == "alpha"
     assert call(stage, "panic") == "alpha"
     stage.tick()

@@ -290,12 +290,12 @@ class OscServer:
             if control is not None:
                 if arguments == ("?",):
                     return [(address, self._desk.get(control.name))]
-                self._move(control, arguments, _origin(peer))
+                self._move(control, arguments, self._origin(peer))
                 return []
             if (method := _HANDLERS.get(address)) is not None:
                 return method(self, arguments, peer)
             if (choice := self._controls.get(address.rpartition("/")[0])) is not None and choice.kind == "choice":
-                self._press(choice, address.rpartition("/")[2], arguments, _origin(peer))
+                self._press(choice, address.rpartition("/")[2], arguments, self._origin(peer))
                 return []
         except ControlError as error:
             self._counters["refused"] += 1
@@ -315,6 +315,11 @@ class OscServer:
         if not arguments or finite(edge, f"{choice.name}/{option[:60]}") > 0.5:
             by_position = option.isdecimal() and option not in self._desk.options(choice.name)
             self._desk.set(choice.name, int(option[:9]) if by_position else option, origin, fade_s)
+
+    def _origin(self, peer: Peer) -> str:
+        """Where it listens, by which it is known again when it sends from another port."""
+        subscription = self._subscribers.of(peer)
+        return f"osc:{(peer if subscription is None else subscription.peer).place}"
 
     def _ping(self, arguments: tuple[Argument, ...], peer: Peer) -> list[Reply]:
         return [(PREFIX + "pong", self._version)]
@@ -352,7 +357,7 @@ class OscServer:
         if now - self._told_at >= STATUS_S:
             self._told_at, status = now, self._status
         for subscription in self._subscribers.current(now):
-            news = [(address, value) for address, value, mover in moved if mover != _origin(subscription.peer)]
+            news = [(address, value) for address, value, mover in moved if mover != self._origin(subscription.peer)]
             news += [(STATUS + key, value) for key, value in status.items() if subscription.told.get(key) != value]
             subscription.told.update(status)
             for address, value in news:
@@ -412,10 +417,6 @@ def _with_fade(name: str, arguments: tuple[Argument, ...]) -> tuple[Argument, Ar
         raise ControlError(f"{name}: takes a value and at most a fade time")
     value, fade_s = (*arguments, None, None)[:2]
     return value, fade_s
-
-
-def _origin(peer: Peer) -> str:
-    return f"osc:{peer.name}"
 
 
 def _version() -> str:

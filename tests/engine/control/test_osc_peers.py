@@ -115,8 +115,10 @@ def test_one_that_begins_anew_is_told_once_and_never_its_own_moves(desk: Desk, s
             sender.send("/cymatic/subscribe", listener.port)
             assert [listener.hear() for _ in REGISTRY]
             sender.send("/cymatic/speed", desk.get("speed") + 0.125)
-            assert listener.silent(0.1), "nobody is told of their own moves"
+            sender.send("/cymatic/ping")
+            assert listener.hear()[0] == "/cymatic/pong"
             sender.close()
+        assert listener.silent(), "nobody is told of their own moves"
         other.send("/cymatic/master", 0.5)
         assert listener.hear() == ("/cymatic/master", [0.5])
         assert listener.silent()

@@ -295,13 +295,13 @@ class Midi:
         from mido import Message
 
         control = self._controls[binding.control]
+        on = value == binding.option if control.kind == "choice" else bool(value)
         if binding.kind == "note":
-            on = value == binding.option if control.kind == "choice" else bool(value)
             messages = [Message("note_on", channel=binding.channel, note=binding.number, velocity=127 * on)]
-        elif self._desk.mover(control.name) == _origin(binding):
+        elif self._desk.mover(control.name) == _origin(binding) and control.kind != "choice":
             return
         else:
-            to = control.fraction(value) if isinstance(value, float) else float(bool(value))
+            to = control.fraction(value) if isinstance(value, float) else float(on)
             parts = [(binding.number, round(127 * to))]
             if binding.kind == "cc14":
                 whole = round(0x3FFF * to)

@@ -243,6 +243,22 @@ def test_lamps_show_switches_and_the_preset_that_plays(box: Box, desk: Desk):
     assert [(m.note, m.velocity) for m in box.told[2:]] == [(38, 127)]
 
 
+def test_lamps_of_pads_that_are_controllers_show_the_option_that_was_chosen(box: Box, desk: Desk):
+    for number, name in ((20, "ember"), (21, "gorge")):
+        box.learn("preset/go", name)
+        box.knob(number, 127, 0)
+
+    def lit(*pressed: int) -> dict[int, int]:
+        box.told.clear()
+        box.knob(*pressed)
+        return {message.control: message.value for message in box.told}
+
+    assert lit(20, 127, 0) == {20: 127, 21: 0}, "the pad that was pressed knows only what it is told"
+    assert lit(21, 127, 0) == {20: 0, 21: 127}
+    desk.set("preset/go", "open-sky", "window")
+    assert lit(20) == {20: 0, 21: 0}
+
+
 def test_a_controller_that_hears_no_more_costs_only_its_lamps(desk: Desk):
     def broken(message) -> None:
         raise OSError("unplugged")

@@ -56,8 +56,8 @@ class Calls:
         self._prepared = Prepared(store, lambda: self._pads.names, bundle)
         self._serial = 0
         self._words = ""
-        self._called: tuple[float, str, float | None] | None = None
-        """When to go to which preset in how many seconds, while one waits for its beat."""
+        self._called: tuple[str, float | None] | None = None
+        """Which preset waits for its beat, and in how many seconds it is then faded to."""
         self.preset = ""
         self._place = self.told = dict(CALM)
         if preset is None and bundle.manifest.text is not None and DEFAULT_PRESET in self._pads.names:
@@ -94,11 +94,12 @@ class Calls:
         elif trigger.name == "preset/undo":
             self._go_back(trigger.fade_s)
         else:
-            name = self._pads.wanted(trigger, self.preset if self._called is None else self._called[1])
+            name = self._pads.wanted(trigger, self.preset if self._called is None else self._called[0])
             if name is None:
                 self._tell("there is no preset to go to")
             else:  # the newest call is the one that counts
-                self._called = (now + self._tempo.wait_s(now), name, trigger.fade_s)
+                self._called = (name, trigger.fade_s)
+                self._tempo.wait()
                 self._go_when_due(now)
 
     def panic(self) -> None:
@@ -131,9 +132,9 @@ class Calls:
     # -- inside
 
     def _go_when_due(self, now: float) -> None:
-        if self._called is None or now < self._called[0]:
+        if self._called is None or not self._tempo.is_time(now):
             return
-        (_, name, fade_s), self._called = self._called, None
+        (name, fade_s), self._called = self._called, None
         try:
             preset, told = self._compose(name, fade_s)
         except CymaticError as error:

@@ -6,14 +6,16 @@ there; both sides count on from it by the same clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from engine.audio.tempo import Beat
 from engine.control.desk import Desk
-from engine.control.tempo import BAR, Clock, Clocks, HeardClock, LinkClock, MidiClock, TapClock, until
+from engine.control.tempo import BAR, Clock, Clocks, HeardClock, LinkClock, MidiClock, TapClock
 
 NUDGE_S = 0.015
+ON_IT = 1e-6  # beats: a bar that `resync` begins is one, however the sum was rounded
 DRIFT = 0.01  # beats, and beats a minute, by which the engine may be off before it is told again
 EVERY = {"beat": 1, "bar": BAR}
 
@@ -35,6 +37,7 @@ class Tempo:
         self._clocks = Clocks([self._link, *clocks] if self._link is not None else clocks)
         self._bpm = 0.0  # as the fader was seen last
         self._told: dict[str, float] | None = None
+        self._mark = math.inf  # the count that a call waits for
 
     def stop(self) -> None:
         """Leave the Link session."""
@@ -83,11 +86,21 @@ class Tempo:
         self._told = {"count": beat.count, "bpm": beat.bpm, "at": now}
         return self._told
 
-    def wait_s(self, now: float) -> float:
-        """How long a preset that is called now has to wait for its beat or bar; 0 without a clock."""
+    def wait(self) -> None:
+        """From now on a call waits for the next beat or bar, as `quantise` says."""
+        self._mark = math.inf
+
+    def is_time(self, now: float) -> bool:
+        """Whether that has come, by the clock that counts now and with all that was corrected meanwhile; at once where
+        there is none, or nothing to wait for. To be asked in every tick."""
         every = EVERY.get(str(self._desk.get("quantise")))
         found = self._clocks.beat_at(now)
-        return 0.0 if every is None or found is None else until(found[1], every)
+        if every is None or found is None:
+            return True
+        count = found[1].count
+        ahead = float(every * math.ceil((count - ON_IT) / every))
+        self._mark = ahead if count > self._mark + 1.0 else min(self._mark, ahead)  # a beat late: another clock counts
+        return count >= self._mark - ON_IT
 
     def brief(self, now: float) -> dict[str, float | str]:
         """For those who listen by OSC."""

@@ -302,21 +302,21 @@ def test_those_who_subscribe_are_told_how_the_show_is_doing(open_stage):
 
 def test_a_preset_waits_for_the_bar_and_the_newest_call_counts(open_stage, monkeypatch):
     stage = open_stage("alpha")
-    waits = [30.0]
-    monkeypatch.setattr(stage._tempo, "wait_s", lambda now: waits[0])
+    comes = [False]
+    monkeypatch.setattr(stage._calls._tempo, "is_time", lambda now: comes[0])
     for trigger in ("preset/next", "preset/next"):
         stage.desk.set(trigger, True, "test")
     stage.tick()
     assert stage.preset == "alpha"
-    assert stage._calls._called[1] == "gamma", "two steps on, though the first has not been taken"
+    assert stage._calls._called[0] == "gamma", "two steps on, though the first has not been taken"
     stage.desk.set("preset/go", "beta", "test", fade_s=2.0)
     stage.tick()
-    stage._calls._called = (0.0, *stage._calls._called[1:])  # its beat has come
+    assert stage.preset == "alpha"
+    comes[0] = True
     stage.tick()
     assert stage.preset == "beta"
     assert stage._links.preset.get()[1]["fade_s"] == 2.0
     assert stage._calls._called is None
-    waits[0] = 0.0
     stage.desk.set("preset/next", True, "test")
     stage.tick()
     assert stage.preset == "gamma"

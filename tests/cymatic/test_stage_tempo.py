@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from cymatic.tempo import NUDGE_S, Tempo
@@ -33,7 +34,8 @@ def test_without_any_beat_nothing_is_told_and_nothing_waits(tempo: Tempo, desk: 
     desk.set("quantise", "bar", "test")
     tempo.follow(NOT_YET, 0.0)
     assert tempo.for_engine(0.0) is None
-    assert tempo.wait_s(0.0) == 0.0
+    tempo.wait()
+    assert tempo.is_time(0.0)
     assert tempo.brief(0.0) == {"beat": 0, "bpm": 0.0, "clock": ""}
     assert not tempo.obey("preset/next", 0.0)
 
@@ -99,11 +101,61 @@ def test_midi_clock_counts_before_taps(tempo: Tempo):
     assert tempo.brief(now)["bpm"] == pytest.approx(140.0)
 
 
-@pytest.mark.parametrize(("quantise", "waits"), [("off", 0.0), ("beat", 0.3), ("bar", 1.3)])
-def test_a_preset_waits_for_its_beat_or_bar(tempo: Tempo, desk: Desk, quantise: str, waits: float):
+def comes_at(tempo: Tempo, called: float, corrected: float = 99.0, correct=lambda now: None) -> float:
+    """When a call comes that was made at `called`, in steps of 10 ms; from `corrected` on `correct` was done once."""
+    tempo.wait()
+    for now in np.arange(called, called + 30.0, 0.01):
+        if now >= corrected:
+            correct(now)
+            corrected = np.inf
+        tempo.follow(NOT_YET, now)
+        if tempo.is_time(now):
+            return float(now)
+    raise AssertionError("it never came")
+
+
+@pytest.mark.parametrize(("quantise", "at"), [("off", 10.7), ("beat", 11.0), ("bar", 12.0)])
+def test_a_call_waits_for_its_beat_or_bar(tempo: Tempo, desk: Desk, quantise: str, at: float):
     desk.set("quantise", quantise, "test")
     tap(tempo, 10.0, 10.5)
-    assert tempo.wait_s(10.7) == pytest.approx(waits)
+    assert comes_at(tempo, 10.7) == pytest.approx(at, abs=0.011)
+    assert comes_at(tempo, 12.0) == 12.0, "on the beat nothing waits"
+
+
+def test_a_call_that_waits_follows_every_correction_of_the_beat(tempo: Tempo, desk: Desk):
+    def nudge(way: str, now: float) -> None:
+        for _ in range(10):
+            tempo.obey(f"tempo/nudge/{way}", now)
+
+    desk.set("quantise", "bar", "test")
+    tap(tempo, 10.0, 10.5)
+    assert comes_at(tempo, 10.7, 11.0, lambda now: nudge("later", now)) == pytest.approx(12.15, abs=0.011)
+    assert comes_at(tempo, 12.6, 13.0, lambda now: nudge("earlier", now)) == pytest.approx(14.0, abs=0.011)
+    for bar in (14.6, 15.8):  # nearer to the bar before, and to the one after
+        came = comes_at(tempo, bar - 0.2, bar, lambda now: tempo.obey("tempo/resync", now))
+        assert came == pytest.approx(bar, abs=0.011)
+    slower = comes_at(tempo, 16.0, 16.8, lambda now: desk.set("tempo/bpm", 60.0, "test"))
+    assert slower == pytest.approx(18.8, abs=0.04), "the last two beats of the bar take twice as long"
+
+
+def test_a_call_that_waits_goes_on_with_another_clock_and_without_one_comes_at_once(tempo: Tempo, desk: Desk):
+    desk.set("quantise", "bar", "test")
+    tempo.follow(heard(101.0, 120.0, 20.0), 20.0)
+    tempo.wait()
+    assert not tempo.is_time(20.1)
+    tap(tempo, 20.2, 20.7)  # a bar began with the first tap
+    assert not tempo.is_time(20.8)
+    assert tempo.is_time(22.2)
+    tempo.wait()
+    assert not tempo.is_time(22.3)
+    tempo.follow(heard(202.0, 120.0, 22.3), 22.3)
+    desk.set("tempo/bpm", 0.0, "test")
+    tempo.follow(NOT_YET, 22.3)
+    assert not tempo.is_time(22.4), "far above the bar that was waited for, yet in the middle of one"
+    assert tempo.is_time(23.3)
+    tempo.wait()
+    assert not tempo.is_time(23.4)
+    assert tempo.is_time(30.0), "nothing has been heard for seconds"
 
 
 def test_panic_puts_quantise_back(desk: Desk):

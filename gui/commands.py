@@ -98,7 +98,7 @@ class Commands:
             Command("Stage", "Space", "Freeze the picture", one(key.Key_Space, partial(self._toggle, "freeze"))),
             Command("Stage", "T", "Test card", one(key.Key_T, partial(self._toggle, "testcard"))),
             Command("Stage", "+  −", "Master up and down", master, repeats=True),
-            Command("Stage", "Ctrl 0", "Every control to its default", fires(key.Key_0, "panic", _CTRL)),
+            Command("Stage", "Ctrl Backspace", "Panic: a sane picture", fires(key.Key_Backspace, "panic", _CTRL)),
             Command("Output", "F", "Full screen", one(key.Key_F, output.toggle_fullscreen)),
             Command("Output", "D", "To the next display", one(key.Key_D, output.next_display)),
             Command("Output", "S", "Fit, fill, stretch or 1:1", one(key.Key_S, output.next_sizing)),

@@ -111,7 +111,9 @@ class Fader(QSlider):
         event.accept()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            event.ignore()  # these are the show's
+        elif event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             self._reset()
         elif event.key() in (Qt.Key.Key_Home, Qt.Key.Key_End, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown):
             event.ignore()  # these are the show's

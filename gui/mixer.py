@@ -26,7 +26,7 @@ class StagePanel:
     """Master and what cuts: these work while the engine is dead, so they look as if they did."""
 
     def __init__(self, board: Board) -> None:
-        self.frame, layout = panel("Stage", board.trigger("panic", "All to default"))
+        self.frame, layout = panel("Stage", board.trigger("panic"))
         layout.addWidget(board.fader("master", tall=34))
         layout.addLayout(
             row(

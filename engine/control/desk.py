@@ -18,9 +18,9 @@ from engine.control.registry import MAX_FADE_S, REGISTRY, Control, Value, finite
 from engine.errors import ControlError
 
 MOVES_KEPT = 64
-NO_PANIC = frozenset({"record", "sound/channel"})
-"""What `panic` leaves as it is: whoever wants the picture back does not want its film to end, nor to hear another
-microphone."""
+NO_PANIC = frozenset({"record", "preset/lock", "sound/gain"})
+"""What `panic` leaves as it is besides the room: whoever wants the picture back does not want its film to end, an elbow
+to change the scene, nor the microphone to be as loud as it never was here."""
 EVENT_LIMIT = 4096
 """Events kept for a stage that has stopped taking them; past it they are counted as `events_lost`."""
 
@@ -109,7 +109,7 @@ class Desk:
         `origin` says who moved it: "window", "preset", "midi", "osc:HOST:PORT"; what stands before the first colon is
         what is counted. `fade_s`: seconds, 0..600, for floats and events;
         other kinds have no in-between and change at once. Raises `ControlError`, counted as `refused`, and then
-        nothing has changed. `panic` puts every control back at once and still reaches the stage as an event.
+        nothing has changed. `panic` puts what makes the picture back at once and still reaches the stage as an event.
         """
         with self._lock:
             self._counters["received"] += 1
@@ -245,7 +245,8 @@ class Desk:
     def _reset(self) -> None:
         for state in self._states.values():
             control = state.control
-            if (control.continuous or control.options) and control.name not in NO_PANIC:
+            kept = control.scope == "room" or control.name in NO_PANIC
+            if (control.continuous or control.options) and not kept:
                 self._move(state, control.default, 0.0, "stage")
 
     def _fire(self, event: Trigger) -> None:

@@ -261,7 +261,7 @@ REGISTRY: tuple[Control, ...] = (
     _stage("midi/forget", "trigger", False, "Takes every knob and pad away from what is touched next"),
     _stage("record", "bool", False, "Records what is shown and heard to a new film, until it is off again"),
     _stage("still", "trigger", False, "Writes what is shown now as a PNG picture"),
-    _stage("panic", "trigger", False, "Puts every control back to its default at once; a recording goes on"),
+    _stage("panic", "trigger", False, "Brings the picture back, lit, at its defaults; room, lock and recording stay"),
 )
 
 CONTROLS: dict[str, Control] = {control.name: control for control in REGISTRY}

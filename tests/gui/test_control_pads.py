@@ -184,7 +184,7 @@ FIRES = [
     (Qt.Key.Key_PageDown, Qt.KeyboardModifier.NoModifier, ("preset/bank", "second")),
     (Qt.Key.Key_PageDown, Qt.KeyboardModifier.NoModifier, ("preset/bank", "first")),
     (Qt.Key.Key_PageUp, Qt.KeyboardModifier.NoModifier, ("preset/bank", "second")),
-    (Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier, ("panic", True)),
+    (Qt.Key.Key_Backspace, Qt.KeyboardModifier.ControlModifier, ("panic", True)),
 ]
 
 
@@ -241,6 +241,20 @@ def test_keys_that_toggle(window, stage, qtbot):
         assert stage.desk.get(name) is True
         qtbot.keyClick(window.board.choices["look/mirror"].box, key)  # or a list
         assert stage.desk.get(name) is False
+
+
+def test_panic_is_heard_on_a_bar_and_not_beside_the_prompts_nor_in_the_words(window, stage, qtbot):
+    fader, line = window.board.faders["sound/gain"], window.paints.prompt.line
+    stage.desk.set("sound/gain", 6.0, "test")
+    stage.desk.set("blackout", True, "test")
+    window.refresh()
+    qtbot.keyClick(window, Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClicks(line, "bent trees")
+    qtbot.keyClick(line, Qt.Key.Key_Backspace, Qt.KeyboardModifier.ControlModifier)
+    assert (line.text(), stage.desk.get("blackout")) == ("bent ", True)
+    qtbot.keyClick(fader, Qt.Key.Key_Backspace, Qt.KeyboardModifier.ControlModifier)
+    assert stage.desk.get("blackout") is False
+    assert stage.desk.get("sound/gain") == 6.0, "the bar itself does not obey"
 
 
 def test_keys_that_move(window, stage, qtbot):

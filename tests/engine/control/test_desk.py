@@ -166,6 +166,19 @@ def test_panic_puts_everything_back_and_tells_the_stage(desk: Desk, clock: Clock
     assert desk.get("speed") == 2.0, "letting the button go is no panic"
 
 
+def test_panic_brings_the_picture_back_and_leaves_what_was_set_for_the_room(desk: Desk):
+    lost = {"blackout": 1, "master": 0, "freeze": 1, "testcard": 1, "crossfader": 0, "speed": 0, "look/contrast": 0}
+    kept = {"sound/gain": 12.0, "preset/lock": True, "record": True}
+    kept |= {"sound/gate": -40.0, "sound/channel": 3.0, "latency/offset": 120.0, "flash/limit": False}
+    for name, value in (lost | kept).items():
+        desk.set(name, value, "osc")
+    desk.set("look/mirror", "kaleidoscope", "osc")
+    desk.set("panic", 1, "osc")
+    assert {c.name for c in REGISTRY if c.scope == "room"} <= set(kept)
+    assert desk.snapshot() == {c.name: c.default for c in REGISTRY if c.continuous} | kept
+    assert desk.get("look/mirror") == "off"
+
+
 def test_changes_since_tells_what_moved_and_fades_too(desk: Desk, clock: Clock):
     serial, everything = desk.changes_since(0)
     assert set(everything) == {c.name for c in REGISTRY}

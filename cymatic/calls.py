@@ -183,6 +183,7 @@ class Calls:
         """Put a preset's controls on the desk and its place before the engine."""
         with self._desk.together():
             self._fader.go(controls, fade_s)
+            told["crossfader"] = self._desk.get("crossfader")
             self._desk.show("preset/go", preset)
             self._desk.show("text", words)
         self.preset, self._place, self._words = preset, told, ""
@@ -204,4 +205,6 @@ class Calls:
             return
         self._serial += 1
         fade_s = float(self._desk.get("fade"))
-        self.told = {**self._place, "serial": self._serial, "offset": offset, "fade_s": fade_s}
+        stands = self._desk.get("crossfader")
+        pulled = {"serial": self._serial, "offset": offset, "fade_s": fade_s, "crossfader": stands}
+        self.told = {**self._place, **pulled}

@@ -325,7 +325,8 @@ class Stage:
         if self._calls.told is not self._told:
             self._told = self._calls.told
             self._links.preset.put(self._told)
-        told = {"controls": self.desk.snapshot(), "clock": self._tempo.for_engine(time.perf_counter())}
+        clock = self._tempo.for_engine(time.perf_counter())
+        told = {"controls": self.desk.snapshot(), "clock": clock, "preset": self._told["serial"]}
         if told != self._controls:
             self._controls = told
             self._links.controls.put(told)

@@ -32,12 +32,12 @@ class Crossfade:
         """How far it has come, 0..1."""
         return eased(self._passed)
 
-    def go(self, base: Latent, offset: Latent, fade_s: float, now: float) -> None:
-        """Begins to move; at once when `fade_s` is 0."""
+    def go(self, base: Latent, offset: Latent, fade_s: float, now: float, position: float = 1.0) -> None:
+        """Begins to move; at once when `fade_s` is 0. Where the crossfader's `position` is below 1, it stays there."""
         self._from = self.at(now)
         self._to = (base, offset)
-        self._fade_s, self._passed = fade_s, 0.0 if fade_s > 0.0 else 1.0
-        self._held = None
+        self._held = position if position < 1.0 else None
+        self._fade_s, self._passed = fade_s, 1.0 if fade_s == 0.0 and self._held is None else 0.0
 
     def hold(self, position: float) -> None:
         """Stay at this part of the way, 0..1, instead of going by time, until the next `go`. 1 holds only what was held

@@ -21,10 +21,13 @@ class Links:
     slot       engine → stage  pictures
     sound      engine → stage  the newest seconds of what is heard, as it came in, for those who record
     status     engine → stage  ten times a second
-    controls   stage → engine  `{"controls": {name: value}, "clock"}` when a value has changed; `clock` is the beat
-                               of a told clock, `{"count", "bpm", "at"}`, or None
-    preset     stage → engine  `{"serial", "name", "base", "offset", "maps", "fade_s"}` when a preset is called; apart
-                               from the controls, since its vectors are long and a fader moves sixty times a second
+    controls   stage → engine  `{"controls": {name: value}, "clock", "preset"}` when a value has changed; `clock` is the
+                               beat of a told clock, `{"count", "bpm", "at"}`, or None; `preset` the serial of the call
+                               before
+    preset     stage → engine  `{"serial", "name", "base", "offset", "maps", "fade_s", "crossfader"}` when a preset is
+                               called; apart from the controls, since its vectors are long and a fader moves sixty
+                               times a second. A call moves the crossfader, so it says where that stands: controls of
+                               an earlier call may be read after it
     """
 
     slot: FrameSlot

@@ -124,7 +124,10 @@ class Painter:
         `preset`: `base`, which is `{"w_plus": [L][D]}` or `{"seed": n}` for a calm landscape that the seed draws;
         `offset`, the weighted sum of its anchors `[L][D]` or None; `fade_s` and `maps`, the fields of each
         `engine.reactivity.Map`, which may be missing. The control `seed` puts another landscape in the base's place.
+        `crossfader`: where that stands for this call, whatever the control said before; without it the control counts.
         """
+        if self.ready:
+            self.controls["crossfader"] = preset.get("crossfader", self.controls["crossfader"])
         self._preset = preset
         self._aim(float(preset.get("fade_s", 0.0)), now)
 
@@ -137,7 +140,7 @@ class Painter:
         if self._fade is None:
             self._fade = Crossfade(base, offset)
         else:
-            self._fade.go(base, offset, fade_s, now)
+            self._fade.go(base, offset, fade_s, now, float(self.controls["crossfader"]))
 
     def beat(self, now: float) -> Beat | None:
         """Where the music is at time `now` (s): as the clock says, or at the newest sound as it is heard."""

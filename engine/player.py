@@ -72,6 +72,7 @@ class Player:
         self._captured_at = time.perf_counter()
         self._heard: list[Block] = []  # and not handed on yet
         self._controls_index = self._preset_index = 0
+        self._called = 0  # the preset's serial
         self._process = psutil.Process()
         self._status_at = 0.0
         self._events: deque[tuple[float, str]] = deque(maxlen=EVENTS_KEPT)
@@ -167,11 +168,15 @@ class Player:
         """Newest controls and preset from the stage."""
         if (newest := self._links.controls.get(self._controls_index)) is not None:
             self._controls_index, snapshot = newest
-            self._painter.controls.update(snapshot["controls"])
+            controls = snapshot["controls"]
+            if snapshot.get("preset", self._called) < self._called:  # sent before the call, read after it
+                controls.pop("crossfader", None)
+            self._painter.controls.update(controls)
             clock = snapshot.get("clock")
             self._painter.clock = None if clock is None else (Beat(clock["count"], clock["bpm"]), clock["at"])
         if (newest := self._links.preset.get(self._preset_index)) is not None:
             self._preset_index, preset = newest
+            self._called = preset["serial"]
             self._painter.go(preset, now)
 
     def _status(self) -> dict[str, Any]:

@@ -169,6 +169,16 @@ def test_a_preset_brings_its_mirror_and_undo_takes_it_back(stage, tmp_path):
     assert (stage.desk.get("look/mirror"), stage.desk.get("look/trails")) == ("horizontal", 0.0)
 
 
+def test_a_call_says_where_the_crossfader_stands_and_the_controls_which_call_they_follow(stage):
+    for position, stands in ((0.4, 1.0), (0.0, 0.0)):
+        call(stage, "preset/go", "beta")
+        call(stage, "crossfader", position)
+        call(stage, "preset/go", "gamma")
+        told, controls = stage._links.preset.get()[1], stage._links.controls.get()[1]
+        assert (told["crossfader"], controls["controls"]["crossfader"]) == (stands, stands)
+        assert controls["preset"] == told["serial"]
+
+
 def test_panic_leaves_nothing_behind_that_moves_a_control_again(stage, monkeypatch):
     call(stage, "preset/go", "delta")
     call(stage, "crossfader", 0.4)

@@ -95,3 +95,16 @@ def test_a_crossfader_holds_the_picture_on_the_way():
     fade.go(latent(2), latent(0), 0.5, now=4.0)
     assert moved(1.0, 4.0)[0] < 1.1, "and the next one runs as well"
     assert moved(1.0, 4.5)[-1] == 2.0
+
+
+@pytest.mark.parametrize("fade_s", [0.0, 3.0])
+def test_what_is_laid_ready_at_0_is_not_seen_until_the_crossfader_moves(fade_s: float):
+    fade = Crossfade(latent(0), latent(0))
+    fade.go(latent(1), latent(0), fade_s, now=0.0, position=0.0)
+    for frame in range(20):
+        fade.hold(0.0)
+        assert (fade.at(frame / 60)[0] == 0.0).all()
+    for frame in range(20, 40):
+        fade.hold(1.0)
+        base, _ = fade.at(frame / 60)
+    assert (base == 1.0).all()

@@ -199,6 +199,27 @@ def test_a_preset_is_faded_to(show):
     assert np.abs(show.frame(later=3).rgba - last).max() <= 1, "the same place in W+ is the same picture"
 
 
+def test_a_crossfader_that_stood_elsewhere_before_a_call_does_not_hold_its_fade(show):
+    """Controls and presets come by channels of their own: a frame may see a call before the fader that it moved."""
+    layout = show.bundle.manifest.latents
+    zero, one = (np.full((layout.layers, layout.dim), value).tolist() for value in (0.0, 1.0))
+
+    def stands(position: float, preset: int) -> None:
+        show.links.controls.put({"controls": {"crossfader": position}, "preset": preset})
+        show.frame(later=5)
+
+    show.links.preset.put(SEED | {"base": {"w_plus": zero}})
+    stands(0.4, preset=1)
+    show.links.preset.put(SEED | {"serial": 2, "base": {"w_plus": one}, "fade_s": 600.0, "crossfader": 1.0})
+    show.frame(later=5)
+    stands(0.4, preset=1)
+    stands(1.0, preset=2)
+    assert 0.0 < show.player._painter._base.mean() < 0.01, "it has begun, and takes its ten minutes"
+    stands(0.4, preset=2)
+    show.frame(later=5)
+    assert show.player._painter._base.mean() == pytest.approx(0.375), "and what comes after the call counts again"
+
+
 def test_a_failing_frame_keeps_the_last_picture_is_told_once_and_ends_when_it_can(show):
     show.links.preset.put(SEED)
     good = show.frame(later=3)

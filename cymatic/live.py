@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "live",
         help="listen and paint: microphone, demo soundscape or a sound file",
-        description="Listen and paint. Ctrl-C or closing the window ends the show.",
+        description="Listen and paint. Ctrl-C, or closing a window twice, ends the show.",
     )
     hear = parser.add_argument_group("what is heard")
     hear.add_argument(
@@ -207,7 +207,7 @@ def _display_works(stage: Stage) -> bool:
 
 @contextmanager
 def _signals_close(stage: Stage) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the show as closing its window does."""
+    """Ctrl-C and SIGTERM end the show at once."""
 
     def close(number: int, frame: FrameType | None) -> None:
         stage.close()

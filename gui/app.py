@@ -49,7 +49,7 @@ def run(
     on_frame: Callable[[Frame], None] | None = None,
     memory: Path | None = None,
 ) -> int:
-    """Shows `stage` until a window is closed, Ctrl-C, SIGTERM, or `seconds` have passed; returns the exit code 0.
+    """Shows `stage` until a window is closed twice, Ctrl-C, SIGTERM, or `seconds` have passed; returns the exit code 0.
 
     Call it on the main thread. `display` is the name or 1-based number of the display for the output, `place` the file
     that remembers it, `memory` the one for the control window and the words typed there (None: nothing is remembered);
@@ -78,8 +78,8 @@ def run(
         commands = Commands(stage, output, control, quit_run=end)
         control.commands = commands
         output.surface.on_key = commands.press
-        output.closed.connect(end)
-        control.closed.connect(end)
+        output.closed.connect(commands.end)
+        control.closed.connect(commands.end)
         clock = QTimer()
         clock.setSingleShot(True)
         clock.timeout.connect(end)

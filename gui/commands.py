@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,8 @@ ORIGIN = "window"
 
 PAD_KEYS = (*"1234567890", *(f"Alt {digit}" for digit in "123456"))
 """What stands on the pads of a bank."""
+AGAIN_S = 3.0
+"""The end of the show must be asked for a second time within this."""
 MASTER_STEP = 0.05
 CROSSFADE_STEP = 0.05
 
@@ -40,6 +43,9 @@ class Pages(Protocol):
     def toggle_learn(self) -> None: ...
     def type_words(self) -> None: ...
     def send_prepared(self, at: int) -> None: ...
+    def ask(self, words: str, seconds: float) -> None:
+        """Says this for so long, before all else there is to say."""
+
     def leave(self) -> bool:
         """Puts away what lies on top; False when nothing does."""
 
@@ -60,7 +66,8 @@ class Commands:
     """What the keys do, for one stage, its output window and its control window. `quit_run` ends the show."""
 
     def __init__(self, stage: StageView, output: OutputWindow, pages: Pages, *, quit_run: Callable[[], None]) -> None:
-        self._stage, self._output, self._pages = stage, output, pages
+        self._stage, self._output, self._pages, self._quit_run = stage, output, pages, quit_run
+        self._end_asked_at = -AGAIN_S
         key = Qt.Key
 
         def one(code: Qt.Key, run: Callable[[], object], modifier: Qt.KeyboardModifier = _PLAIN) -> dict:
@@ -125,7 +132,7 @@ class Commands:
             Command("Learn", "M", "MIDI: bind what is touched next", fires(key.Key_M, "midi/learn")),
             Command("Pages", "I", "Diagnostics", one(key.Key_I, pages.toggle_diagnostics)),
             Command("Pages", "F1", "This page", one(key.Key_F1, pages.toggle_help)),
-            Command("Pages", "Ctrl Q", "End the show", one(key.Key_Q, quit_run, _CTRL)),
+            Command("Pages", "Ctrl Q", "End the show, when pressed twice", one(key.Key_Q, self.end, _CTRL)),
         )  # fmt: skip
         self._runs = {press: (run, row.repeats) for row in self.rows for press, run in row.runs.items()}
 
@@ -140,6 +147,17 @@ class Commands:
     def fire(self, name: str) -> None:
         """Fires a trigger."""
         self._stage.desk.set(name, True, origin=ORIGIN)
+
+    def end(self) -> None:
+        """Ends the show when it is asked to for the second time, by the key or by closing a window: in a live set no
+        slip of a hand does."""
+        now = time.perf_counter()
+        if now - self._end_asked_at < AGAIN_S:
+            self._quit_run()
+            return
+        self._end_asked_at = now
+        words = f"Press Ctrl Q or close a window again within {AGAIN_S:g} s to end the show"
+        self._pages.ask(words, AGAIN_S)
 
     def _set(self, name: str, value: object) -> None:
         self._stage.desk.set(name, value, origin=ORIGIN)

@@ -88,6 +88,7 @@ class ControlWindow(QWidget):
             self.resize(*SIZE)
         self._build()
         self._refreshed_at = 0.0
+        self._question, self._asked_until = "", 0.0
         self._timer = QTimer(self)
         self._timer.setInterval(IDLE_MS)
         self._timer.timeout.connect(self.refresh)
@@ -197,7 +198,10 @@ class ControlWindow(QWidget):
             diagnostics.refresh()
         lines = self._stage.errors
         wrong = status.get("error") or self.board.refused
-        say(self.message, wrong or (lines[-1] if lines else ""), "error" if wrong else "muted")
+        if now < self._asked_until:
+            say(self.message, self._question, "accent")
+        else:
+            say(self.message, wrong or (lines[-1] if lines else ""), "error" if wrong else "muted")
 
     # what the performer does
 
@@ -232,6 +236,13 @@ class ControlWindow(QWidget):
     def send_prepared(self, at: int) -> None:
         """Sends a prepared prompt, counted from 0."""
         self.paints.prompt.send_prepared(at)
+
+    def ask(self, words: str, seconds: float) -> None:
+        """Says this for so long, before all else there is to say; what lies over that line is put away."""
+        self._question, self._asked_until = words, time.perf_counter() + seconds
+        while self.leave():
+            pass
+        self.refresh()
 
     def leave(self) -> bool:
         """Puts away the page that is open, or ends learning; False when there is nothing of the kind."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from fake_stage import NAMES
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QImage
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QColor, QImage, QKeyEvent
 from PySide6.QtWidgets import QApplication
 from window_parts import control_window, made_up_stage, output_that_remembers  # noqa: F401
 
@@ -279,6 +279,39 @@ def test_keys_for_the_output_and_those_that_mean_nothing(window, stage, output, 
     assert output.asked == ["toggle_fullscreen", "next_display", "next_sizing", "leave_fullscreen"]
     assert stage.fired == []  # there is no ninth preset
     assert stage.desk.snapshot() == before
+
+
+@pytest.fixture
+def ended(window) -> list[bool]:
+    """True for every time the show was ended."""
+    ends = []
+    window.closed.connect(lambda: ends.append(True))
+    return ends
+
+
+def test_the_show_ends_when_it_is_asked_to_twice(window, stage, ended, qtbot):
+    stage.status = {**stage.invent_status(0.0), "error": "microphone gone"}
+    window.toggle_learn()
+    qtbot.keyClick(window, Qt.Key.Key_F1)
+    qtbot.keyClick(window, Qt.Key.Key_Q, Qt.KeyboardModifier.ControlModifier)
+    held = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Q, Qt.KeyboardModifier.ControlModifier, "", True)
+    QApplication.sendEvent(window, held)
+    assert ended == []
+    assert window.message.text() == "Press Ctrl Q or close a window again within 3 s to end the show"
+    assert window.message.isVisible()
+    assert not window._pages["help"].isVisible(), "nothing lies over the question"
+    qtbot.keyClick(window, Qt.Key.Key_Q, Qt.KeyboardModifier.ControlModifier)
+    assert ended == [True]
+
+
+def test_a_question_that_nobody_answers_is_taken_back(window, stage, ended, qtbot, monkeypatch):
+    monkeypatch.setattr("gui.commands.AGAIN_S", 0.0)
+    stage.tell("a line")
+    for _ in range(3):
+        qtbot.keyClick(window, Qt.Key.Key_Q, Qt.KeyboardModifier.ControlModifier)
+        window.refresh()
+        assert window.message.text() == "a line"
+    assert ended == []
 
 
 def test_every_button_can_be_reached_by_tab_or_has_a_key(window):

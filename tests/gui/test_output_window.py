@@ -241,17 +241,30 @@ def test_run_ends_by_the_clock_and_leaves_nothing(qapp):
 
 
 @pytest.mark.parametrize("which", ["control", "output", "quit"])
-def test_closing_either_window_ends_the_run(qapp, which):
+def test_closing_either_window_asks_and_closing_it_again_ends_the_run(qapp, which, monkeypatch):
+    monkeypatch.setattr("gui.commands.AGAIN_S", 600.0)
+    asked = []
+
+    def control() -> ControlWindow:
+        return next(w for w in QApplication.topLevelWidgets() if isinstance(w, ControlWindow))
+
     def close() -> None:
         if which == "quit":
             QApplication.quit()
         elif which == "control":
-            next(w for w in QApplication.topLevelWidgets() if isinstance(w, ControlWindow)).close()
+            control().close()
         else:
             next(w for w in QGuiApplication.allWindows() if isinstance(w, RasterSurface) and w.isVisible()).close()
 
+    def look() -> None:
+        asked.append(control().message.text())
+        assert len([w for w in QGuiApplication.allWindows() if w.isVisible()]) == 2, "both windows stay"
+        close()
+
     QTimer.singleShot(100, close)
-    assert gui.app.run(FakeStage(36, 64), seconds=30) == 0
+    QTimer.singleShot(300, look)
+    assert gui.app.run(FakeStage(36, 64)) == 0
+    assert asked == ["Press Ctrl Q or close a window again within 600 s to end the show"]
     assert [w for w in QGuiApplication.allWindows() if w.isVisible()] == []
 
 

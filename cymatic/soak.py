@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Plays, harms, judges. Exit code 0 when all limits were held, 1 when not."""
     from cymatic.report import OutputFile, as_json
     from cymatic.trial.faults import FAULTS, choose
+    from cymatic.trial.pace import in_words
     from engine.bundle import find_bundle
 
     if args.faults == "?":
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         output.write(as_json(told))
     for line in told["broken"]:
         _say(line)
+    _say(in_words(told["outside_faults"]))
     _say("every limit was held" if told["held"] else f"{len(told['broken'])} limits were broken")
     return 0 if told["held"] else 1
 
@@ -129,9 +131,7 @@ def _soak(
         **soak.verdict(ending),
         "bundle": bundle.name,
         "machine": describe_machine(),
-        "show": {
-            key: shown.get(key) for key in ("fps", "frame_ms", "audio_to_frame_ms", "stages_ms", "runtime", "events")
-        },
+        "show": {key: shown.get(key) for key in TOLD},
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from cymatic.trial.faults import BACK_S, STANDSTILL_S, Fault, Trial, release
+from cymatic.trial.pace import Pace
 from cymatic.trial.room import VirtualDisplay
 from cymatic.trial.verdict import SETTLE_S, STEADY, Harm, Ledger, Sample, verdict
 from cymatic.trial.watched import Row, blank, points_of
@@ -47,7 +48,7 @@ class Soak:
         self.skipped = {fault.name: why for fault in faults if (why := fault.possible(trial)) is not None}
         possible = [fault for fault in faults if fault.name not in self.skipped]
         self._plan = list(schedule(possible, seconds, every))
-        self._ledger = Ledger()
+        self._ledger = Ledger(pace=Pace(in_window=display is not None))
         self._harms: list[Harm] = []
         self._fault: Fault | None = None
         self._processes: dict[str, list[Sample]] = {"stage": [], "engine": []}

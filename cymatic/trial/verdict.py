@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from cymatic.trial.pace import Pace
 from cymatic.trial.watched import Row
 
 LATE_LIMIT = 0.01
+"""Of the pictures that the engine makes, by the rate that it keeps."""
+GAP_LIMIT_S = 0.5
+"""Outside the windows of faults no picture stands for longer, at whatever rate."""
 SLOPE_LIMIT = 1.0
 """MiB an hour."""
 SLOPE_OVER_S = 600.0
@@ -42,7 +46,7 @@ class Harm:
     seen_at: float | None = None
     back_at: float | None = None
     standstill_s: float = 0.0
-    """The longest time between two pictures from its beginning to the end of its window."""
+    """The longest time for which one picture was seen, from its beginning to the end of its window."""
 
     def told(self, began_at: float) -> dict[str, Any]:
         """As JSON; times of the run."""
@@ -88,10 +92,10 @@ class Ledger:
     late: int = 0
     """Pictures outside the windows of faults, and those of them that were late."""
     longest_gap_s: float = 0.0
-    """Between two pictures outside the windows of faults."""
+    """For which one picture was seen outside the windows of faults."""
     controls: int = 0
+    pace: Pace = field(default_factory=Pace)
     _last: Row | None = None
-    _published_at: float = 0.0
     _index: float = 0.0
 
     def take(self, row: Row, within_fault: bool, harm: Harm | None) -> None:
@@ -105,13 +109,13 @@ class Ledger:
             self.flattest = min(self.flattest, row["spread"])
         self.controls = row["received"]
         index, last = self._index, self._last
-        for frame in row["frames"]:
-            gap = frame[4] - self._published_at if self._published_at else 0.0
-            self._index, self._published_at = frame[0], frame[4]
-            if harm is not None:
-                harm.standstill_s = max(harm.standstill_s, gap)
-            elif not within_fault:
-                self.longest_gap_s = max(self.longest_gap_s, gap)
+        if row["frames"]:
+            self._index = row["frames"][-1][0]
+        gap = self.pace.take(row, not within_fault)
+        if harm is not None:
+            harm.standstill_s = max(harm.standstill_s, gap)
+        elif not within_fault:
+            self.longest_gap_s = max(self.longest_gap_s, gap)
         if last is not None and index and not within_fault:
             self.counted += round(self._index - index)
             self.late += max(0, row["late"] - last["late"])
@@ -201,6 +205,8 @@ def verdict(
             "late_fraction": round(ledger.late_fraction, 5),
             "late_limit": LATE_LIMIT,
             "longest_gap_s": round(ledger.longest_gap_s, 3),
+            "longest_gap_limit_s": GAP_LIMIT_S,
+            **ledger.pace.told(),
         },
         "faults": faults,
         "processes": held_by,
@@ -209,7 +215,7 @@ def verdict(
 
 
 def _pictures(ledger: Ledger) -> Iterator[str]:
-    if not ledger.shown:
+    if not ledger.pace.seen:
         yield "no picture was shown"
     for what, count in ledger.counts.items():
         yield f"{count} of {ledger.shown} pictures were {what}"
@@ -217,6 +223,8 @@ def _pictures(ledger: Ledger) -> Iterator[str]:
         yield (
             f"{ledger.late_fraction:.1%} of {ledger.counted} pictures outside faults were late, {LATE_LIMIT:.0%} may be"
         )
+    if ledger.longest_gap_s > GAP_LIMIT_S:
+        yield f"outside faults the picture stood still for {ledger.longest_gap_s:.1f} s, {GAP_LIMIT_S:g} s allowed"
 
 
 def _recoveries(faults: Sequence[dict[str, Any]]) -> Iterator[str]:

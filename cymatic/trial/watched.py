@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from cymatic.stage import Stage
 from engine.errors import CymaticError
 from engine.slot import Frame
+
+if TYPE_CHECKING:
+    from cymatic.trial.swaps import Swaps
 
 ROW_S = 0.1
 POINTS = (36, 64)
@@ -51,7 +54,10 @@ class Row(TypedDict):
     audio: str
     """State of the microphone, "" before the engine has told one."""
     rms_db: float
+    fps: float | None
+    """The rate that the engine keeps; None before it has chosen one."""
     late: int
+    """Pictures that the engine made late for that rate, so far."""
     received: int
     lines: list[str]
     """What was said to the performer."""
@@ -84,7 +90,7 @@ class Watch:
         self._last: Frame | None = None
         self._points: Points | None = None
         self._told_at = 0.0
-        self._window: Any = None
+        self._window: Swaps | None = None
         self._waiting: list[tuple[Frame, float]] = []
         self._newest = 0
         self.lines: list[str] = []
@@ -141,6 +147,7 @@ class Watch:
             "state": str(status.get("state")),
             "audio": str(status.get("audio", {}).get("state", "")),
             "rms_db": float(status.get("rms_db", -120.0)),
+            "fps": status.get("fps"),
             "late": stage.late_frames,
             "received": stage.controls_received,
             "lines": lines,
@@ -167,14 +174,14 @@ class Watch:
         if self._window is None and "PySide6.QtGui" in sys.modules:
             from PySide6.QtGui import QGuiApplication
 
+            from cymatic.trial.swaps import Swaps
+
             for window in QGuiApplication.topLevelWindows():
                 if hasattr(window, "frameSwapped"):
-                    self._window = window
-                    window.frameSwapped.connect(self._swapped)
+                    self._window = Swaps(window, lambda: self._newest, self._swapped)
 
-    def _swapped(self) -> None:
-        if self._newest:
-            self._swaps.append([time.perf_counter(), self._newest])
+    def _swapped(self, at: float, index: int) -> None:
+        self._swaps.append([at, index])
 
 
 class WatchedStage(Stage):

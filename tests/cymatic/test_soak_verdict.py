@@ -6,23 +6,26 @@ import numpy as np
 import pytest
 
 from cymatic.trial.faults import FAULTS, choose
+from cymatic.trial.pace import Pace, in_words
 from cymatic.trial.soak import schedule
 from cymatic.trial.verdict import Harm, Ledger, Sample, held, slope, verdict
 from engine.errors import CymaticError
 
 
 def row(at: float, first: int, late: int = 0, **told: object) -> dict:
-    """A second of thirty pictures."""
-    frames = [[first + i, 0.0, 0.0, 0.0, at - 1.0 + (i + 1) / 30, 0.0, 1.0] for i in range(30)]
+    """A second of thirty pictures, each taken as soon as it was there and on the display 5 ms later."""
+    times = [at - 1.0 + (i + 1) / 30 for i in range(30)]
+    frames = [[first + i, 0.0, 0.0, 0.0, then, then, 1.0] for i, then in enumerate(times)]
+    swaps = [[then + 0.005, first + i] for i, then in enumerate(times)]
     defaults = {
-        "at": at, "frames": frames, "swaps": [], "bad": [], "mean": [40.0, 60.0], "spread": 20.0, "pid": 7,
-        "state": "playing", "audio": "running", "rms_db": -20.0, "late": late, "received": 5, "lines": [],
+        "at": at, "frames": frames, "swaps": swaps, "bad": [], "mean": [40.0, 60.0], "spread": 20.0, "pid": 7,
+        "state": "playing", "audio": "running", "rms_db": -20.0, "fps": 30.0, "late": late, "received": 5, "lines": [],
     }  # fmt: skip
     return {**defaults, **told}
 
 
-def ledger(*rows: dict, within_fault: tuple[int, ...] = ()) -> Ledger:
-    kept = Ledger()
+def ledger(*rows: dict, within_fault: tuple[int, ...] = (), in_window: bool = False) -> Ledger:
+    kept = Ledger(pace=Pace(in_window))
     for at, told in enumerate(rows):
         kept.take(told, at in within_fault, None)
     return kept
@@ -103,6 +106,57 @@ def test_standstill_is_measured_between_pictures():
     kept.take(row(104.0, 31), True, hurt)
     assert hurt.standstill_s == pytest.approx(2.0 + 1 / 30)
     assert kept.longest_gap_s == 0.0
+
+
+def without(rows: list[dict], lost: range) -> list[dict]:
+    """These pictures never reach the audience."""
+    for told in rows:
+        told["frames"] = [frame for frame in told["frames"] if frame[0] not in lost]
+        told["swaps"] = [swap for swap in told["swaps"] if swap[1] not in lost]
+    return rows
+
+
+@pytest.mark.parametrize("in_window", [False, True])
+def test_a_picture_that_stands_outside_faults_breaks_it_at_whatever_rate(in_window):
+    rows = without(show(), range(125, 145))
+    told = judge(ledger(*rows, in_window=in_window))
+    assert told["broken"] == ["outside faults the picture stood still for 0.7 s, 0.5 s allowed"]
+    assert told["outside_faults"]["skipped"] == 20, "they were made, and nobody saw them"
+    assert judge(ledger(*rows, within_fault=(4,), in_window=in_window))["held"]
+    assert judge(ledger(*without(show(), range(125, 137)), in_window=in_window))["held"]
+
+
+def test_a_picture_that_stands_to_the_end_stands_still_too():
+    told = judge(ledger(*without(show(), range(211, 1000))))
+    assert told["broken"] == ["outside faults the picture stood still for 3.0 s, 0.5 s allowed"]
+
+
+def test_what_never_reaches_the_display_was_not_shown():
+    rows = show()
+    for told in rows:
+        told["swaps"] = []
+    assert "no picture was shown" in judge(ledger(*rows, in_window=True))["broken"]
+    assert judge(ledger(*rows))["held"], "without a window the stage is the audience"
+
+
+def test_the_rates_are_told_and_no_bar_is_put_to_them():
+    rows = show()
+    for told in rows[5:]:  # the engine keeps half the rate, and the window still leaves out a picture
+        told["fps"] = 15.0
+        told["frames"], told["swaps"] = told["frames"][::2], told["swaps"][::2]
+    for at, told in enumerate(rows[5:]):
+        for i, (frame, swap) in enumerate(zip(told["frames"], told["swaps"], strict=True)):
+            frame[0] = swap[1] = 151 + 15 * at + i
+    del rows[7]["swaps"][6]
+    rows[3]["swaps"].insert(4, rows[3]["swaps"][3])  # the same picture drawn twice is one
+    told = judge(ledger(*rows, in_window=True))
+    assert told["held"]
+    outside = told["outside_faults"]
+    assert outside["seconds_at_fps"] == {"30": 4.0, "15": 5.0}, "from the first row on"
+    assert outside["interval_ms"] == {"p50": 33.3, "p95": 66.7, "p99": 66.7}
+    assert (outside["skipped"], outside["slowest_second_fps"]) == (1, 14.0)
+    assert outside["shown_fps"] == pytest.approx((29 + 4 * 30 + 5 * 15 - 1) / 9, abs=0.01)
+    assert "14.0 in the slowest; kept were 30 frames/s for 4 s, 15 frames/s for 5 s" in in_words(outside)
 
 
 def samples(rise: float, seconds: int = 1300, pid: int = 7, begin: int = 0, noise: float = 0.3) -> list[Sample]:

@@ -13,6 +13,7 @@ from conftest import wait_until
 from cymatic.trial.show import Show
 from cymatic.trial.traffic import Traffic, free_port
 from cymatic.trial.watched import FRAME, Watch, blank, points_of
+from engine.control.desk import Desk
 from engine.errors import CymaticError
 from engine.slot import STAGES, Frame, checksum
 
@@ -104,6 +105,34 @@ def test_what_stays_while_nothing_new_comes_is_looked_at():
     watch.tick(stage())
     wait_until(lambda: watch.tick(stage(present=lambda: plain(255))) or len(rows) > 1, 5)
     assert [bad["what"] for bad in json.loads(rows[1])["bad"]] == ["white"]
+
+
+def test_a_swap_tells_of_the_picture_that_was_drawn(qapp, qtbot, monkeypatch):
+    """And not of the next one, which the output takes as its answer to the swap."""
+    from cymatic.trial.swaps import Swaps
+    from gui import surface
+    from gui.output import OutputWindow
+
+    taken, drawn, told = [0], [], []
+
+    def another() -> Frame:
+        taken.append(taken[-1] + 1)
+        return frame(taken[-1], plain(taken[-1] % 256))
+
+    def draw(rgba: np.ndarray, really=surface.as_image):
+        drawn.append(int(rgba[0, 0, 0]))
+        return really(rgba)
+
+    monkeypatch.setattr(surface, "as_image", draw)
+    show = SimpleNamespace(desk=Desk(), image_size=(72, 128), status={}, newest_frame=another, tick=lambda: None)
+    output = OutputWindow(show)
+    swaps = Swaps(output.surface, lambda: taken[-1], lambda at, index: told.append(index))
+    output.start(fullscreen=False)
+    qtbot.waitUntil(lambda: len(set(told)) > 5, timeout=20_000)
+    output.stop()
+    swaps.deleteLater()
+    first_told, first_drawn = list(dict.fromkeys(told)), list(dict.fromkeys(drawn))
+    assert first_told == first_drawn[: len(first_told)]
 
 
 def test_a_blackout_is_seen_from_outside(tiny_bundle, clean_env, noise, tmp_path):

@@ -14,7 +14,7 @@ from engine.errors import CymaticError
 COMMANDS = {
     "live": "listen and paint: microphone, demo soundscape or a sound file",
     "render": "paint a sound file into an MP4",
-    "devices": "list the microphones",
+    "devices": "list the microphones, and the outputs that can be heard",
     "osc-map": "print the reference of all controls",
     "presets": "list, show, check and make presets",
     "train": "train a bundle, every stage from world to export",

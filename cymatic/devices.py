@@ -1,4 +1,4 @@
-"""`cymatic devices`: the microphones that `--device` can name."""
+"""`cymatic devices`: the inputs that `--device` can name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the subcommand to the command line."""
     parser = subparsers.add_parser(
         "devices",
-        help="list the microphones",
-        description="List the input devices. Part of a name is enough for `cymatic live --device NAME`.",
+        help="list the microphones, and the outputs that can be heard",
+        description="List the input devices, and what this computer itself plays as `System sound: OUTPUT`, where that "
+        "can be heard. Part of a name is enough for `cymatic live --device NAME`; `system` is the default output.",
     )
     parser.set_defaults(run=run)
     return parser

@@ -47,7 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     hear.add_argument(
         "--source", default="mic", metavar="mic|demo|FILE", help="microphone (default), built-in demo, or a sound file"
     )
-    hear.add_argument("--device", metavar="NAME", help="part of the microphone's name; `cymatic devices` lists them")
+    hear.add_argument(
+        "--device", metavar="NAME", help="part of the input's name, or system; `cymatic devices` lists them"
+    )
     hear.add_argument(
         "--channel", type=channel, default=0, metavar="N", help="hear this channel of it (default: the mean of all)"
     )

@@ -88,8 +88,12 @@ class PulseServer:
 
     def unplug(self) -> None:
         """Takes the microphone away."""
+        self.unload("vmic")
+
+    def unload(self, sink: str) -> None:
+        """Takes an output away."""
         for line in self.pactl("list", "short", "modules").stdout.splitlines():
-            if "sink_name=vmic " in line + " ":
+            if f"sink_name={sink} " in line + " ":
                 self.pactl("unload-module", line.split()[0])
 
     def plug_in(self) -> None:

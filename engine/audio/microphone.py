@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.audio.devices import InputDevice, find_again, find_input, portaudio
+from engine.audio.devices import Away, InputDevice, find_again, find_input, portaudio
+from engine.audio.loopback import is_system, record_from
 from engine.audio.mel import Float32
 from engine.audio.ring import Ring
 from engine.audio.route import Route
@@ -43,6 +44,7 @@ SILENT_HINT = "is it muted, or is this program not allowed to hear it?" + (
     " See System Settings, Privacy & Security, Microphone" if sys.platform == "darwin" else ""
 )
 STALLED_HINT = "is it suspended, or does its sound server hang?"
+SYSTEM_HINT = "does anything play there?"
 
 # Streams whose closing hangs. They are kept: the driver may still call into them.
 _left_behind: list[object] = []
@@ -88,7 +90,7 @@ class Microphone:
 
     Parameters
     ----------
-    device : part of the device's name; None is the system's default input.
+    device : part of the device's name; None is the system's default input, "system" what this computer plays.
     heard : `{"device", "sample_rate", "channels"}` of a microphone that was heard before and may be away now: it is
         neither looked for nor waited for, but opened as soon as it is there.
     channel : one that is to be among those that are opened, from 1; 0 for any.
@@ -153,13 +155,13 @@ class Microphone:
 
     @property
     def error(self) -> str | None:
-        state = self.state
+        state, it, played = self.state, self._it, is_system(self.name)
         if state is SourceState.LOST:
-            return f"the microphone {self.name!r} is gone; it is opened again as soon as it is back ({self._fault})"
+            return f"{it} is gone; it is opened again as soon as it is back ({self._fault})"
         if state is SourceState.STALLED:
-            return f"the microphone {self.name!r} gives nothing: {STALLED_HINT}"
+            return f"{it} gives nothing: {SYSTEM_HINT if played else STALLED_HINT}"
         if state is SourceState.SILENT:
-            return f"the microphone {self.name!r} gives nothing but zeros: {SILENT_HINT}"
+            return f"{it} gives nothing but zeros: {SYSTEM_HINT if played else SILENT_HINT}"
         if state is SourceState.MOVED:
             return f"the microphone {self._fed_by!r} is gone; the sound server gives {self._instead!r} in its place"
         return None
@@ -178,6 +180,10 @@ class Microphone:
             return SourceState.MOVED if self._wanted is None else SourceState.LOST
         return SourceState.SILENT if now - self._sound_at > SILENT_S else SourceState.RUNNING
 
+    @property
+    def _it(self) -> str:
+        return repr(self.name) if is_system(self.name) else f"the microphone {self.name!r}"
+
     def start(self) -> None:
         """Open the device. `AudioError` if it cannot be opened within some seconds; nothing is left running then."""
         if self._watcher is not None:
@@ -195,7 +201,7 @@ class Microphone:
         if self._capture is None and not self._awaited:
             error = self._fault if answered else "the sound system does not answer"
             self.stop()
-            raise AudioError(f"cannot open the microphone {self.name!r}: {error}")
+            raise AudioError(f"cannot open {self._it}: {error}")
 
     def stop(self) -> None:
         """Close the device; returns within `STOP_DEADLINE_S` even if the driver hangs."""
@@ -320,8 +326,14 @@ class Microphone:
         if again and not listed:
             _initialise_again(sd)
         self._listed = False
-        device: InputDevice = find_again(self.name) if again else find_input(self._wanted)
+        try:
+            device: InputDevice = find_again(self.name) if again else find_input(self._wanted)
+        except Away:
+            self._listed = True
+            raise
         self._listed = True
+        self._fed_by = device.source or self._fed_by
+        record_from(device.source)
         capture = Capture(self.sample_rate, self.channels, self._clock)
         with _streams:
             _open_streams += 1

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import threading
 
-__all__ = ["Route"]
+__all__ = ["Route", "pactl"]
 
 ANSWER_S = 1.0
 """A server that takes longer has other trouble."""
@@ -37,7 +37,7 @@ class Route:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
-                env={**os.environ, "LC_ALL": "C"},
+                env=_english(),
             )
             self._reader = threading.Thread(target=self._read, name="microphone-route", daemon=True)
             self._reader.start()
@@ -72,22 +72,32 @@ class Route:
 def _ask() -> str | None:
     outputs: list[tuple[int, int]] = []  # number of the stream, number of its source
     with contextlib.suppress(ValueError, KeyError, TypeError):  # older than 16 it knows no JSON
-        for output in json.loads(_pactl("--format=json", "list", "source-outputs")):
+        for output in json.loads(pactl("--format=json", "list", "source-outputs")):
             if output["properties"].get("application.process.id") == str(os.getpid()):
                 outputs.append((int(output["index"]), int(output["source"])))
     if not outputs:
         return None
     number = str(max(outputs)[1])
-    rows = [line.split("\t") for line in _pactl("list", "short", "sources").splitlines()]
+    rows = [line.split("\t") for line in pactl("list", "short", "sources").splitlines()]
     return next((row[1] for row in rows if len(row) > 1 and row[0] == number), None)
 
 
-def _pactl(*arguments: str) -> str:
-    """Its answer; "" when there is none."""
+def pactl(*arguments: str) -> str:
+    """What the sound server answers, in English; "" where it does not, or not within `ANSWER_S`."""
     try:
         done = subprocess.run(
-            ["pactl", *arguments], capture_output=True, text=True, timeout=ANSWER_S, stdin=subprocess.DEVNULL
+            ["pactl", *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=ANSWER_S,
+            stdin=subprocess.DEVNULL,
+            env=_english(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout
+
+
+def _english() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C"}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from cymatic import devices as command
-from engine.audio import devices
-from engine.audio.devices import InputDevice, find_again, find_input, input_devices
+from engine.audio import devices, loopback
+from engine.audio.devices import Away, InputDevice, find_again, find_input, input_devices
+from engine.audio.loopback import Monitor
 from engine.errors import AudioError
 
 MIXER = InputDevice(0, "Mixer (USB Audio)", "Windows WASAPI", 2, 48_000, is_default=False)
@@ -27,7 +29,7 @@ class PortAudioError(Exception):
 
 def driver(apis: list[dict], rows: list[dict], default: int = -1) -> SimpleNamespace:
     return SimpleNamespace(
-        query_hostapis=lambda: apis,
+        query_hostapis=lambda: [{"default_input_device": -1, "default_output_device": -1, **api} for api in apis],
         query_devices=lambda: rows,
         default=SimpleNamespace(device=(default, -1)),
         PortAudioError=PortAudioError,
@@ -69,8 +71,85 @@ def test_an_unknown_name_lists_what_exists_once_each(name: str) -> None:
 
 
 def test_without_any_input_it_says_what_to_do() -> None:
-    with pytest.raises(AudioError, match=r"no microphone found.*demo"):
-        find_input(None, [])
+    for there in ([], [PLAYED]):
+        with pytest.raises(AudioError, match=r"no microphone found.*demo"):
+            find_input(None, there)
+
+
+PLAYED = InputDevice(0, "System sound: Mixer", "PulseAudio", 2, 48_000, is_default=False, source="mixer.monitor")
+HEADPHONES = InputDevice(0, "System sound: Phones", "PulseAudio", 2, 48_000, is_default=False, source="phones.monitor")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("System", PLAYED),
+        ("system sound", PLAYED),
+        ("system  sound: ph", HEADPHONES),
+        ("System sound: Phones", HEADPHONES),
+        ("mixer", MIXER),
+        (None, ROOM_TWO),
+    ],
+)
+def test_what_an_output_plays_is_only_taken_by_its_own_name(name: str | None, found: InputDevice) -> None:
+    assert find_input(name, [*ALL, PLAYED, HEADPHONES]) is found
+
+
+def test_an_output_is_not_taken_for_a_microphone_that_is_away() -> None:
+    with pytest.raises(AudioError, match="no input device has 'phones'"):
+        find_input("phones", [*ALL, HEADPHONES])
+
+
+def test_an_input_that_is_called_system_is_what_it_always_was() -> None:
+    jack = InputDevice(0, "system", "JACK", 2, 48_000, is_default=True)
+    assert find_input("system", [jack, PLAYED]) is jack
+
+
+@pytest.mark.parametrize(
+    ("platform", "words"), [("darwin", "BlackHole"), ("win32", "VB-CABLE"), ("linux", "pulseaudio-utils")]
+)
+def test_where_the_system_cannot_be_heard_it_says_what_to_install(
+    platform: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loopback.sys, "platform", platform)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(AudioError, match=f"what this computer plays cannot be heard: .*{words}"):
+        find_input("system", ALL)
+
+
+@pytest.mark.parametrize("name", ["BlackHole 2ch", "CABLE Output (VB-Audio Virtual Cable)"])
+def test_a_virtual_cable_is_the_system_too_and_keeps_its_name(name: str) -> None:
+    cable = InputDevice(3, name, "Core Audio", 2, 48_000, is_default=False)
+    assert find_input("system", [*ALL, cable]) is find_input(name[:9], [*ALL, cable]) is cable
+    chosen = replace(cable, is_default=True)
+    assert find_input(None, [MIXER, chosen]) is chosen, "where it is the system's own choice"
+
+
+def test_what_portaudio_lists_as_loopback_is_called_as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    apis = [{"name": "Windows WASAPI", "default_input_device": 0, "default_output_device": 2}]
+    rows = [row(0, "Mic", 0, 2, 48_000.0), row(1, "TV", 0, 0, 48_000.0), row(2, "Speakers", 0, 0, 48_000.0)]
+    rows += [row(3, "TV [Loopback]", 0, 2, 48_000.0), row(4, "Speakers [Loopback]", 0, 2, 48_000.0)]
+    monkeypatch.setattr(devices, "portaudio", lambda: driver(apis, rows))
+    assert [device.name for device in input_devices()] == ["Mic", "System sound: Speakers", "System sound: TV"]
+    assert find_input("system").index == 4
+
+
+def test_monitors_are_heard_by_way_of_the_server_and_missed_as_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    apis = [{"name": "ALSA", "default_input_device": 1}]
+    rows = [row(1, "default", 0, 32, 44_100.0), row(2, "pulse", 0, 32, 44_100.0)]
+    served = [Monitor("mixer.monitor", "Mixer", 2, 48_000)]
+    monkeypatch.setattr(devices, "portaudio", lambda: driver(apis, rows))
+    monkeypatch.setattr(devices, "monitors", lambda: served)
+    heard = find_input("system")
+    assert (heard.index, heard.name, heard.source, heard.sample_rate) == (2, PLAYED.name, PLAYED.source, 48_000)
+    assert find_again(PLAYED.name) == heard
+    served.clear()
+    with pytest.raises(Away):
+        find_again(PLAYED.name)
+    del rows[1]  # of a server that has ended
+    with pytest.raises(AudioError) as raised:
+        find_again(PLAYED.name)
+    assert not isinstance(raised.value, Away)
 
 
 @pytest.mark.parametrize("number", [0, 3])

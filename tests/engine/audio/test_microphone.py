@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engine.audio import microphone
-from engine.audio.devices import InputDevice, find_again
+from engine.audio.devices import Away, InputDevice, find_again
 from engine.audio.microphone import Capture, Microphone
 from engine.audio.sources import SourceState
 from engine.errors import AudioError
@@ -224,6 +224,18 @@ def test_what_the_sound_server_puts_in_the_place_of_a_device_that_was_asked_for_
     source.stop()
 
 
+def test_only_the_source_that_was_asked_for_is_what_an_output_plays(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PipeWire opens a source that is not there, with another one's sound."""
+    played = InputDevice(3, "System sound: Mixer", "PulseAudio", 2, RATE, is_default=False, source="mixer.monitor")
+    monkeypatch.setattr(microphone, "find_input", lambda name: played)
+    monkeypatch.setattr(microphone, "record_from", lambda source: None)
+    driver.fed_by = "laptop.monitor"
+    with pytest.raises(AudioError, match=r"cannot open 'System sound: Mixer'.*'laptop.monitor' in its place"):
+        Microphone("system").start()
+
+
 def test_what_it_puts_in_the_place_of_the_default_is_heard_and_told(driver: Driver) -> None:
     driver.fed_by = "usb.field"
     source = Microphone()
@@ -308,10 +320,11 @@ def test_a_stream_that_ended_keeps_no_sound(driver: Driver, playing: Microphone)
 
 
 @pytest.mark.parametrize(
-    ("fed_by", "listed", "every"), [(None, True, 2), ("usb.field", True, microphone.SERVED), ("usb.field", False, 2)]
+    ("fed_by", "away", "every"),
+    [(None, None, 2), ("usb", None, microphone.SERVED), ("usb", AudioError(), 2), ("usb", Away(), microphone.SERVED)],
 )
 def test_what_a_sound_server_gives_is_seldom_looked_for_in_a_new_list(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch, fed_by: str | None, listed: bool, every: int
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, fed_by: str | None, away: AudioError | None, every: int
 ) -> None:
     """PortAudio keeps a little memory with every list."""
     driver.fed_by = fed_by
@@ -323,11 +336,12 @@ def test_what_a_sound_server_gives_is_seldom_looked_for_in_a_new_list(
     def look(name: str) -> InputDevice:
         nonlocal looked
         looked += 1
+        if away is not None:
+            raise away
         return find_again(name, driver.devices)
 
     monkeypatch.setattr(microphone, "find_again", look)
     driver.refuses = True
-    driver.devices = driver.devices if listed else []
     driver.streams[0].end()
     until(lambda: looked >= 15)
     source.stop()

@@ -89,9 +89,9 @@ class OscServer:
     """Listens on one port, UDP and TCP (SLIP, OSC 1.1), on its own thread "osc", and moves the desk.
 
     `port` 0 takes any free port; `self.port` then tells which. `allow`: addresses or networks ("10.0.0.0/24") that are
-    listened to besides this machine; empty means everyone whom `host` lets in. `counters`: `datagrams`, `packets` (of
-    TCP), `messages`, `malformed`, `strangers` (not allowed), `unknown` (addresses), `refused` (values), `errors`
-    (anything else that went wrong), `replies`, `unanswered` (throttled).
+    listened to besides this machine; empty means everyone whom `host` lets in. `admits(address)` tells, on any thread.
+    `counters`: `datagrams`, `packets` (of TCP), `messages`, `malformed`, `strangers` (not allowed), `unknown`
+    (addresses), `refused` (values), `errors` (anything else that went wrong), `replies`, `unanswered` (throttled).
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class OscServer:
     ) -> None:
         self.host, self.port = host, port
         self._desk = desk
-        self._admits = gate(allow)
+        self.admits = gate(allow)
         self._version = _version()
         self._controls = {control.address(): control for control in desk.controls}
         self._stopping = threading.Event()
@@ -255,7 +255,7 @@ class OscServer:
             connection.sock.close()
 
     def _known(self, sender: Sender) -> bool:
-        if self._admits(sender[0]):
+        if self.admits(sender[0]):
             return True
         self._counters["strangers"] += 1
         self._note(f"OSC from {sender[0]} is not listened to: it is not in --osc-allow", sender[0])

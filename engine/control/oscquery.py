@@ -14,10 +14,14 @@ import http.server
 import ipaddress
 import json
 import logging
+import math
 import os
 import socket
 import socketserver
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -33,7 +37,7 @@ EXTENSIONS = {"ACCESS": True, "VALUE": True, "RANGE": True, "DESCRIPTION": True,
 TYPES = {"float": "f", "bool": "T", "trigger": "I", "choice": "s", "text": "s"}
 UNITS = {"dB": "gain.db", "s": "time.second", "ms": "time.millisecond", "bpm": "tempo.bpm"}
 READ, WRITE = 1, 2
-CLIENT_S = 1.0  # one client that dawdles keeps the others waiting no longer
+CLIENT_S, CLIENTS = 1.0, 16  # how long one may take from its first byte to its last, and how many at a time
 POLL_S = 0.1
 
 logger = logging.getLogger(__name__)
@@ -75,14 +79,17 @@ def _describe(desk: Desk, control: Control) -> dict[str, Any]:
 
 
 class OscQuery:
-    """Serves the desk's controls on one HTTP port, on its own thread "oscquery".
+    """Serves the desk's controls on one HTTP port: on its own thread "oscquery", and one for each client.
 
-    `osc_port`: where OSC is heard. `port` 0 takes any free one; `self.port` then tells which.
+    `osc_port`: where OSC is heard. `port` 0 takes any free one; `self.port` then tells which. `admits`: whether an
+    address is listened to, as `OscServer.admits`.
     """
 
-    def __init__(self, desk: Desk, host: str, port: int, osc_port: int) -> None:
+    def __init__(
+        self, desk: Desk, host: str, port: int, osc_port: int, admits: Callable[[str], bool] = lambda host: True
+    ) -> None:
         self.host, self.port, self.osc_port = host, port, osc_port
-        self._desk = desk
+        self._desk, self._admits = desk, admits
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -90,7 +97,7 @@ class OscQuery:
         """Open the port and serve. `ControlError`, one line, if it cannot be had."""
         handler = type("Handler", (_Handler,), {"query": self})
         try:
-            self._server = _Server((self.host, self.port), handler)
+            self._server = _Server((self.host, self.port), handler, self._admits)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ControlError(
@@ -101,7 +108,7 @@ class OscQuery:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and free the port; within `POLL_S` and `CLIENT_S`. Safe to call twice."""
+        """End the thread, hang up on clients and free the port; within `POLL_S`. Safe to call twice."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -132,9 +139,44 @@ class OscQuery:
         return info | {"EXTENSIONS": EXTENSIONS}
 
 
-class _Server(socketserver.TCPServer):
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     # Not HTTPServer, which asks a name server for its own name before it begins.
     allow_reuse_address = os.name == "posix"  # elsewhere it would let two programs have one port
+    request_queue_size = CLIENTS
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler], admits: Callable[[str], bool]) -> None:
+        self._admits = admits
+        self._since: dict[Any, float] = {}
+        super().__init__(address, handler)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether this client is answered."""
+        return len(self._since) < CLIENTS and self._admits(client_address[0])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer on a thread of its own."""
+        self._since[request] = time.perf_counter()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Answered, hung up on or turned away."""
+        self._since.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Hang up on those who take too long: a timeout of the socket begins anew with every byte."""
+        self._hang_up(time.perf_counter() - CLIENT_S)
+
+    def server_close(self) -> None:
+        """Free the port, and hang up on everyone."""
+        super().server_close()
+        self._hang_up(math.inf)
+
+    def _hang_up(self, before: float) -> None:
+        for request in [request for request, since in self._since.copy().items() if since <= before]:
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)  # its thread reads an end, and closes it
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no event; the base class would print a traceback."""
@@ -142,7 +184,7 @@ class _Server(socketserver.TCPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     query: OscQuery
-    timeout = CLIENT_S
+    timeout = CLIENT_S  # of silence; `_Server.service_actions` ends those that are never silent
     server_version, sys_version = "cymatic", ""
 
     def do_GET(self) -> None:

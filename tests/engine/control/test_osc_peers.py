@@ -328,7 +328,7 @@ def test_slip_does_not_grow_without_end():
 
 def test_a_stranger_is_not_heard_and_named_once(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     server = OscServer(desk, port=0, allow=["10.1.2.0/24"])
-    monkeypatch.setattr(server, "_admits", lambda host: False)  # loopback is the only network a test can count on
+    monkeypatch.setattr(server, "admits", lambda host: False)  # loopback is the only network a test can count on
     server.start()
     client = Client(server.port)
     try:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import queue
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import wait_until
 
+from engine.control import oscquery
 from engine.control.desk import Desk
-from engine.control.oscquery import ATTRIBUTES, Advertisement, OscQuery, own_addresses
+from engine.control.oscquery import ATTRIBUTES, CLIENT_S, CLIENTS, Advertisement, OscQuery, own_addresses
 from engine.control.registry import REGISTRY
 from engine.errors import ControlError
 
@@ -119,10 +123,66 @@ def test_nothing_can_be_set_and_junk_does_not_end_it(query: OscQuery, desk: Desk
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_client_that_dawdles_does_not_keep_the_others_for_long(query: OscQuery):
-    with socket.create_connection(("127.0.0.1", query.port), 20) as slow:
-        slow.sendall(b"GET / HT")
+@pytest.fixture
+def dawdler(query: OscQuery) -> Iterator[socket.socket]:
+    """A client that sends a byte now and then, so that it is never silent for long."""
+    slow, stopped = socket.create_connection(("127.0.0.1", query.port), 20), threading.Event()
+
+    def drip() -> None:
+        while not stopped.wait(CLIENT_S / 5):
+            with contextlib.suppress(OSError):
+                slow.sendall(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    yield slow
+    stopped.set()
+    thread.join()
+    slow.close()
+
+
+def test_a_client_that_dawdles_keeps_nobody_waiting_and_is_hung_up_on(query: OscQuery, dawdler: socket.socket):
+    for _ in range(3):
         assert get(query, "/cymatic/master")[0] == 200
+    with contextlib.suppress(ConnectionError):  # reset by peer
+        assert dawdler.recv(1) == b""
+
+
+def test_a_client_that_dawdles_does_not_keep_the_show_from_its_end(query: OscQuery, dawdler: socket.socket):
+    query.stop()
+    assert "oscquery" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", query.port), 20).close()
+    with contextlib.suppress(ConnectionError):
+        assert dawdler.recv(1) == b""
+
+
+def test_there_are_only_so_many_at_a_time(query: OscQuery, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(oscquery, "CLIENT_S", 600.0)
+    monkeypatch.setattr(oscquery._Handler, "timeout", 600.0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(CLIENTS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", query.port), 20))
+        assert _hung_up_on(query)
+    wait_until(lambda: not _hung_up_on(query), what="the others to be gone")
+
+
+def _hung_up_on(query: OscQuery) -> bool:
+    try:
+        return get(query, "/cymatic/master")[0] != 200
+    except (OSError, http.client.HTTPException):
+        return True
+
+
+def test_a_stranger_is_told_nothing(desk: Desk):
+    asked = []
+    query = OscQuery(desk, "127.0.0.1", 0, osc_port=9123, admits=lambda host: bool(asked.append(host)))
+    query.start()
+    try:
+        assert _hung_up_on(query)
+        assert asked == ["127.0.0.1"]
+    finally:
+        query.stop()
 
 
 def test_a_port_in_use_is_one_line(query: OscQuery, desk: Desk):

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cymatic.pads import Fader, Pads
 from cymatic.prepared import Prepared
 from cymatic.tempo import Tempo
@@ -59,7 +57,7 @@ class Calls:
         self._called: tuple[str, float | None] | None = None
         """Which preset waits for its beat, and in how many seconds it is then faded to."""
         self.preset = ""
-        self._place = self.told = dict(CALM)
+        self.told = dict(CALM)
         if preset is None and bundle.manifest.text is not None and DEFAULT_PRESET in self._pads.names:
             preset = DEFAULT_PRESET
         if preset is not None:
@@ -126,8 +124,7 @@ class Calls:
                 _, told = self._compose(self.preset, 0.0)
         except CymaticError as error:
             self._tell(f"a calm picture instead of the preset {self.preset}: {error}")
-        self._place = self.told = told
-        self._words = ""  # typed words are read again
+        self.told, self._words = told, ""  # typed words are read again
 
     # -- inside
 
@@ -140,7 +137,7 @@ class Calls:
         except CymaticError as error:
             self._tell(str(error))
         else:
-            self._pads.remember(self.preset, self._place, self._words)
+            self._pads.remember(self.preset, self.told, self._words)
             self._go_to(preset, told)
 
     def _call_off(self) -> bool:
@@ -186,8 +183,7 @@ class Calls:
             told["crossfader"] = self._desk.get("crossfader")
             self._desk.show("preset/go", preset)
             self._desk.show("text", words)
-        self.preset, self._place, self._words = preset, told, ""
-        self.told = told
+        self.preset, self.told, self._words = preset, told, words
 
     def _follow_words(self) -> None:
         """Words that were typed in pull the picture besides the preset's own, with the fade time of the desk."""
@@ -195,16 +191,9 @@ class Calls:
         if words == self._words:
             return
         self._words = words
-        offset = self._place["offset"]
         try:
-            if words:
-                pull = self._read(words).delta
-                offset = (pull if offset is None else np.asarray(offset, np.float32) + pull).tolist()
+            pull = self._read(words).delta.tolist() if words else None
         except CymaticError as error:
             self._tell(str(error))
-            return
-        self._serial += 1
-        fade_s = float(self._desk.get("fade"))
-        stands = self._desk.get("crossfader")
-        pulled = {"serial": self._serial, "offset": offset, "fade_s": fade_s, "crossfader": stands}
-        self.told = {**self._place, **pulled}
+        else:
+            self.told = {**self.told, "words": pull, "words_fade_s": float(self._desk.get("fade"))}

@@ -1,4 +1,4 @@
-"""From one preset's place in W+ to the next one's, over a stated time."""
+"""From one preset's place in W+ to the next one's, over a stated time or by the crossfader."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ EASED = 0.2
 
 
 class Crossfade:
-    """Moves a preset's base latent and its anchors' offset, both [L, D], from where they stand to where they shall be.
+    """Moves latents, any number of them, from where they stand to where they shall be.
 
     A fade that is overtaken by another goes on from where it was, so nothing jumps; only a fade of 0 s is a cut. One
     thread, which asks once a frame; times in seconds, never earlier than before.
     """
 
-    def __init__(self, base: Latent, offset: Latent) -> None:
-        self._from = self._to = (base, offset)
+    def __init__(self, *latents: Latent) -> None:
+        self._from = self._to = latents
         self._fade_s = 0.0
         self._asked_at = 0.0
         self._passed = 1.0
@@ -32,10 +32,9 @@ class Crossfade:
         """How far it has come, 0..1."""
         return eased(self._passed)
 
-    def go(self, base: Latent, offset: Latent, fade_s: float, now: float, position: float = 1.0) -> None:
+    def go(self, latents: tuple[Latent, ...], fade_s: float, now: float, position: float = 1.0) -> None:
         """Begins to move; at once when `fade_s` is 0. Where the crossfader's `position` is below 1, it stays there."""
-        self._from = self.at(now)
-        self._to = (base, offset)
+        self._from, self._to = self.at(now), latents
         self._held = position if position < 1.0 else None
         self._fade_s, self._passed = fade_s, 1.0 if fade_s == 0.0 and self._held is None else 0.0
 
@@ -45,8 +44,8 @@ class Crossfade:
         if position < 1.0 or self._held is not None:
             self._held = position
 
-    def at(self, now: float) -> tuple[Latent, Latent]:
-        """(base, offset) at this time; in the end the goal bit for bit."""
+    def at(self, now: float) -> tuple[Latent, ...]:
+        """The latents at this time; in the end the goal bit for bit."""
         if self._held is not None:
             self._passed += min(max(self._held - self._passed, -LARGEST_STEP), LARGEST_STEP)
         elif self._passed < 1.0:
@@ -57,8 +56,56 @@ class Crossfade:
             self._passed = 1.0
             return self._to
         share = np.float32(self.share)
-        base, offset = (start + share * (end - start) for start, end in zip(self._from, self._to, strict=True))
-        return base, offset
+        return tuple(start + share * (end - start) for start, end in zip(self._from, self._to, strict=True))
+
+
+class Way:
+    """From the place before to the preset called last: base latent and anchors' offset, both [L, D], and what lies over
+    both ends alike, wherever between them the crossfader holds the picture: typed words and another land.
+
+    One thread, which asks once a frame; times as for `Crossfade`.
+    """
+
+    def __init__(self, base: Latent, offset: Latent) -> None:
+        self._fade = Crossfade(base, offset)
+        self._words = Crossfade(np.zeros_like(offset))
+        self._land = Crossfade(base, np.zeros((1, 1), np.float32))  # and how much of it lies
+
+    @property
+    def share(self) -> float:
+        """How far it has come, 0..1."""
+        return self._fade.share
+
+    def call(self, base: Latent, offset: Latent, fade_s: float, now: float, position: float) -> None:
+        """A preset is called while the crossfader stands at `position`. The words go with the place before."""
+        before, pull = self._fade.at(now)
+        (words,) = self._words.at(now)
+        self._fade = Crossfade(before, pull + words)
+        self._fade.go((base, offset), fade_s, now, position)
+        self._words = Crossfade(np.zeros_like(words))
+
+    def say(self, words: Latent | None, fade_s: float, now: float) -> None:
+        """Words pull besides, until the next call; None lets go."""
+        (before,) = self._words.at(now)
+        self._words.go((np.zeros_like(before) if words is None else words,), fade_s, now)
+
+    def lay(self, land: Latent | None, fade_s: float, now: float) -> None:
+        """Another land lies beneath whatever is called, until None lifts it."""
+        before, lies = self._land.at(now)
+        if land is not None and not lies:  # nothing is seen of the one before
+            self._land = Crossfade(land, lies)
+        self._land.go((before, 0.0 * lies) if land is None else (land, np.ones_like(lies)), fade_s, now)
+
+    def hold(self, position: float) -> None:
+        """As `Crossfade.hold`."""
+        self._fade.hold(position)
+
+    def at(self, now: float) -> tuple[Latent, Latent]:
+        """(base, offset) at this time."""
+        base, offset = self._fade.at(now)
+        (words,) = self._words.at(now)
+        land, lies = self._land.at(now)
+        return (1.0 - lies) * base + lies * land, offset + words
 
 
 def eased(passed: float) -> float:

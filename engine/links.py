@@ -11,7 +11,7 @@ from engine.reel import SOUND_BYTES, SOUND_RECORDS, Reel
 from engine.slot import FrameSlot
 
 PRESET_BYTES = 4 << 20
-"""Room for two vectors of W+ as JSON text."""
+"""Room for three vectors of W+ as JSON text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,10 @@ class Links:
                                beat of a told clock, `{"count", "bpm", "at"}`, or None; `preset` the serial of the call
                                before
     preset     stage → engine  `{"serial", "name", "base", "offset", "maps", "fade_s", "crossfader"}` when a preset is
-                               called; apart from the controls, since its vectors are long and a fader moves sixty
-                               times a second. A call moves the crossfader, so it says where that stands: controls of
-                               an earlier call may be read after it
+                               called, with `words` and `words_fade_s` when some were typed in since; apart from the
+                               controls, since its vectors are long and a fader moves sixty times a second. A call
+                               moves the crossfader, so it says where that stands: controls of an earlier call may be
+                               read after it
     """
 
     slot: FrameSlot

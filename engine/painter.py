@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from engine.audio.tempo import Beat
 from engine.bundle import Bundle
 from engine.cells import Cells
 from engine.control.registry import REGISTRY
-from engine.crossfade import Crossfade
+from engine.crossfade import Way
 from engine.fields import FieldFlow
 from engine.flash import FlashLimiter
 from engine.latents.blend import SlowLevel, blend
@@ -81,9 +81,8 @@ class Painter:
         self.limiter = FlashLimiter()
         self._reactivity = Reactivity()
         self.clock: tuple[Beat, float] | None = None
-        self._preset: Mapping[str, Any] = {}
+        self._way: Way | None = None
         self._seed = 0
-        self._fade: Crossfade | None = None
         self._moved_at: float | None = None
         self._stepped_at: float | None = None
         self._shown_onsets = 0  # those that a picture has answered
@@ -98,7 +97,7 @@ class Painter:
     @property
     def ready(self) -> bool:
         """Whether a preset has been named."""
-        return self._fade is not None
+        return self._way is not None
 
     @property
     def mel(self) -> Float32:
@@ -122,25 +121,25 @@ class Painter:
         """Fade to a preset from time `now` (s) on; the first one is there at once.
 
         `preset`: `base`, which is `{"w_plus": [L][D]}` or `{"seed": n}` for a calm landscape that the seed draws;
-        `offset`, the weighted sum of its anchors `[L][D]` or None; `fade_s` and `maps`, the fields of each
-        `engine.reactivity.Map`, which may be missing. The control `seed` puts another landscape in the base's place.
-        `crossfader`: where that stands for this call, whatever the control said before; without it the control counts.
+        `offset`, the weighted sum of its anchors `[L][D]` or None; `fade_s`, `words` as for `say` and `maps`, the
+        fields of each `engine.reactivity.Map`, which may be missing. `crossfader`: where that stands for this call,
+        whatever the control said before; without it the control counts.
         """
-        if self.ready:
-            self.controls["crossfader"] = preset.get("crossfader", self.controls["crossfader"])
-        self._preset = preset
-        self._aim(float(preset.get("fade_s", 0.0)), now)
-
-    def _aim(self, fade_s: float, now: float) -> None:
-        """Fade to where preset and seed say."""
-        self._seed = round(self.controls["seed"])
-        base = self._place({"seed": self._seed} if self._seed else self._preset["base"])
-        offset = np.zeros_like(base) if self._preset["offset"] is None else np.array(self._preset["offset"], np.float32)
-        self._reactivity.go([Map(**fields) for fields in self._preset.get("maps", ())])
-        if self._fade is None:
-            self._fade = Crossfade(base, offset)
+        base = self._place(preset["base"])
+        offset = np.zeros_like(base) if preset["offset"] is None else np.array(preset["offset"], np.float32)
+        fade_s = float(preset.get("fade_s", 0.0))
+        self._reactivity.go([Map(**fields) for fields in preset.get("maps", ())])
+        if self._way is None:
+            self._way, fade_s = Way(base, offset), 0.0
         else:
-            self._fade.go(base, offset, fade_s, now, float(self.controls["crossfader"]))
+            self.controls["crossfader"] = preset.get("crossfader", self.controls["crossfader"])
+            self._way.call(base, offset, fade_s, now, float(self.controls["crossfader"]))
+        self.say(preset.get("words"), fade_s, now)
+
+    def say(self, words: Sequence[Sequence[float]] | None, fade_s: float, now: float) -> None:
+        """What was typed in pulls so, `[L][D]`, besides the preset and until the next; None lets go. Needs a preset."""
+        assert self._way is not None, "no preset was named"
+        self._way.say(None if words is None else np.array(words, np.float32), fade_s, now)
 
     def beat(self, now: float) -> Beat | None:
         """Where the music is at time `now` (s): as the clock says, or at the newest sound as it is heard."""
@@ -173,16 +172,18 @@ class Painter:
         once more in between, for the encoder takes its time. A picture that answers an onset does not wait until the
         sound's scene is read: that is done with the next one.
         """
-        assert self._fade is not None, "no preset was named"
+        assert self._way is not None, "no preset was named"
         self._stepped_at = now
         controls, features, latents = self.controls, self.features, self.latents
-        if round(controls["seed"]) != self._seed:
-            self._aim(controls["fade"], now)
-        self._fade.hold(float(controls["crossfader"]))
-        self._base, self._offset = self._fade.at(now)
+        if (seed := round(controls["seed"])) != self._seed:
+            self._seed = seed
+            fade_s = 0.0 if self._moved_at is None else float(controls["fade"])
+            self._way.lay(self._place({"seed": seed}) if seed else None, fade_s, now)
+        self._way.hold(float(controls["crossfader"]))
+        self._base, self._offset = self._way.at(now)
         if self._reactivity.wants:
             measured = measure(features, self.beat(now))
-            controls = self._reactivity.move(controls, measured, self._passed(now), self._fade.share)
+            controls = self._reactivity.move(controls, measured, self._passed(now), self._way.share)
         self._moved = controls
         if latents.due(now):
             latents.step(self._mel.window(), self._base, controls["noise"], self.beat(now))

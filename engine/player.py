@@ -72,7 +72,7 @@ class Player:
         self._captured_at = time.perf_counter()
         self._heard: list[Block] = []  # and not handed on yet
         self._controls_index = self._preset_index = 0
-        self._called = 0  # the preset's serial
+        self._called = -1  # the preset's serial
         self._process = psutil.Process()
         self._status_at = 0.0
         self._events: deque[tuple[float, str]] = deque(maxlen=EVENTS_KEPT)
@@ -176,8 +176,11 @@ class Player:
             self._painter.clock = None if clock is None else (Beat(clock["count"], clock["bpm"]), clock["at"])
         if (newest := self._links.preset.get(self._preset_index)) is not None:
             self._preset_index, preset = newest
-            self._called = preset["serial"]
-            self._painter.go(preset, now)
+            if preset["serial"] == self._called:  # only the words are new
+                self._painter.say(preset["words"], preset["words_fade_s"], now)
+            else:
+                self._painter.go(preset, now)
+                self._called = preset["serial"]
 
     def _status(self) -> dict[str, Any]:
         source, painter, features = self._source, self._painter, self._painter.features

@@ -246,23 +246,25 @@ def test_a_loop_that_begins_after_the_end_was_asked_for_is_told_too(open_stage):
 
 def test_words_that_are_typed_in_pull_besides_the_preset_and_let_go(open_stage):
     stage = open_stage("alpha")
-    assert stage._links.preset.get()[1]["offset"] is None
+    called = stage._links.preset.get()[1]
+    assert called.get("words") is None
     stage.desk.set("text", "a storm at night", "osc:test")
     stage.tick()
     told = stage._links.preset.get()[1]
     expected = stage._calls._read("a storm at night").delta
-    assert np.array(told["offset"]) == pytest.approx(expected)
-    assert told["fade_s"] == stage.desk.get("fade")
+    assert np.array(told["words"]) == pytest.approx(expected)
+    assert told["words_fade_s"] == stage.desk.get("fade")
+    assert {key: told[key] for key in called} == called, "the preset is not called again"
     stage.desk.set("text", "", "osc:test")
     stage.tick()
-    assert stage._links.preset.get()[1]["offset"] is None
+    assert stage._links.preset.get()[1]["words"] is None
     stage.desk.set("text", "../../etc/passwd", "osc:test")
     stage.tick()
     assert "knows none of the words" in stage.errors[-1], "words are looked up, nothing more"
     stage.desk.set("preset/go", "beta", "osc:test")
     stage.tick()
     assert stage.desk.get("text") == ""
-    assert stage._links.preset.get()[1]["offset"] is None
+    assert stage._links.preset.get()[1].get("words") is None
 
 
 def test_oscquery_stands_beside_osc_and_a_port_that_is_taken_is_worth_a_line(open_stage, tiny_bundle, store):

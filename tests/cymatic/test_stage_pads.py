@@ -74,7 +74,8 @@ def test_undo_goes_back_to_the_look_as_the_performer_had_left_it(stage):
     stage.desk.set("speed", 0.7, "test")
     stage.desk.set("text", "storm sea", "test")
     stage.tick()
-    with_words = stage._links.preset.get()[1]["offset"]
+    with_words = stage._links.preset.get()[1]["words"]
+    assert np.abs(with_words).max() > 0.01
     call(stage, "preset/go", "beta")
     call(stage, "preset/go", "gamma")
     assert call(stage, "preset/undo") == "beta"
@@ -83,7 +84,7 @@ def test_undo_goes_back_to_the_look_as_the_performer_had_left_it(stage):
     assert look(stage) == (0.7, 0.2)
     assert stage.desk.get("text") == "storm sea"
     told = stage._links.preset.get()[1]
-    assert (told["base"], told["offset"]) == ({"seed": 0}, with_words)
+    assert (told["base"], told["words"]) == ({"seed": 0}, with_words)
     assert call(stage, "preset/undo") == "alpha"
     assert "no preset to go back to" in stage.errors[-1]
 

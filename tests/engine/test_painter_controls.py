@@ -113,3 +113,25 @@ def test_two_moves_at_one_time_both_follow_what_the_painter_was_told(bundle, ses
     first = painter.move(0.0).copy()
     painter.go({"base": {"seed": 7}, "offset": None}, 0.0)
     assert np.abs(painter.move(0.0) - first).max() > 0.01
+
+
+def test_a_seed_leaves_the_crossfader_where_it_is(bundle, sessions):
+    painter = Painter(bundle, sessions, RATE)
+    painter.controls |= {"sound/weight": 0.0, "noise": 0.0, "fade": 1.0}
+    frames = iter(range(1000))
+
+    def moved(**controls: float) -> np.ndarray:
+        painter.controls |= controls
+        return [painter.move(next(frames) / FPS).copy() for _ in range(20)][-1]
+
+    painter.go(CALM, 0.0)
+    before = moved()
+    painter.go({"base": {"seed": 7}, "offset": None}, next(frames) / FPS)
+    after = moved()
+    between = moved(crossfader=0.5)
+    other = moved(seed=9.0)
+    assert moved(crossfader=0.0) == pytest.approx(other), "one land lies under both ends"
+    assert np.abs(other - before).max() > 0.01
+    assert moved(seed=0.0) == pytest.approx(before)
+    assert moved(crossfader=0.5) == pytest.approx(between)
+    assert (moved(crossfader=1.0) == after).all()

@@ -220,6 +220,23 @@ def test_a_crossfader_that_stood_elsewhere_before_a_call_does_not_hold_its_fade(
     assert show.player._painter._base.mean() == pytest.approx(0.375), "and what comes after the call counts again"
 
 
+def test_words_that_are_new_do_not_call_the_preset_again(show):
+    layout = show.bundle.manifest.latents
+    zero, one = (np.full((layout.layers, layout.dim), value).tolist() for value in (0.0, 1.0))
+    show.links.preset.put(SEED | {"base": {"w_plus": zero}})
+    show.frame(later=5)
+    called = SEED | {"serial": 2, "base": {"w_plus": one}, "fade_s": 600.0, "crossfader": 1.0}
+    show.links.preset.put(called)
+    show.frame(later=5)
+    show.links.preset.put(called | {"words": one, "words_fade_s": 0.0})
+    show.frame(later=5)
+    painter = show.player._painter
+    assert (painter._base.mean(), painter._offset.mean()) == (pytest.approx(0.0, abs=0.01), 1.0)
+    show.links.preset.put(called | {"serial": 3, "fade_s": 0.0, "words": one})
+    show.frame(later=5)
+    assert (painter._base.mean(), painter._offset.mean()) == (1.0, 1.0), "undo brings a place with its words"
+
+
 def test_a_failing_frame_keeps_the_last_picture_is_told_once_and_ends_when_it_can(show):
     show.links.preset.put(SEED)
     good = show.frame(later=3)

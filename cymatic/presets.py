@@ -263,7 +263,7 @@ def _import(args: argparse.Namespace) -> None:
 
 
 def _is_free(store: PresetStore, args: argparse.Namespace) -> None:
-    if not args.replace and args.name in store.names():
+    if not args.replace and args.name in store.own_names():  # also one that cannot be read here
         raise PresetError(f"there is a preset {args.name!r} already: choose another name, or give --replace")
 
 

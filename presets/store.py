@@ -1,7 +1,7 @@
 """Presets as files: one JSON a preset, found by name in a few folders; a crash while saving leaves the old or the new.
 
-A preset's file is `NAME.json`; beside it `NAME.json.bak` keeps the last good one that a save has replaced, and
-`NAME.json.v1.bak` the one that a save has brought from schema 1 to a newer one.
+A preset's file is `NAME.json`; beside it `NAME.json.bak` keeps the last good one that a save has replaced,
+`NAME.json.v1.bak` the one of another schema, here 1, and `NAME.json.damaged` the last one that could not be read.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class PresetStore:
         return ()
 
     def save(self, preset: Preset, backup: bool = True) -> Path:
-        """Write to the last folder; with `backup` the good file that was there stays as `.bak`. Raises `PresetError`.
+        """Write to the last folder; with `backup` the file that was there stays beside it. Raises `PresetError`.
 
         Atomic: whatever goes wrong on the way, the file under that name is the old one or the new one.
         """
@@ -124,11 +124,9 @@ class PresetStore:
             raise PresetError(f"cannot save preset {preset.name!r}: {len(data) >> 20} MiB is too large")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if backup and path.exists() and _problem(path) is None:
+            if backup and path.exists():
                 old = path.read_bytes()
-                written = version(old) or SCHEMA
-                suffix = ".bak" if written == SCHEMA else f".v{written}.bak"
-                replace_file(path.with_name(path.name + suffix), old)
+                replace_file(path.with_name(path.name + _kept_as(path, old)), old)
             replace_file(path, data)
             _sweep(path)
         except OSError as error:
@@ -186,6 +184,14 @@ def _sweep(path: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - stale.stat().st_mtime > _STALE_S:
                 stale.unlink()
+
+
+def _kept_as(path: Path, old: bytes) -> str:
+    """The suffix under which a file is kept that a save replaces; what cannot be read here never hides a good one."""
+    stated = version(old) or SCHEMA
+    if stated > SCHEMA or (stated < SCHEMA and _problem(path) is None):
+        return f".v{stated}.bak"
+    return ".bak" if _problem(path) is None else ".damaged"
 
 
 def _problem(path: Path) -> str | None:

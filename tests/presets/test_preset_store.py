@@ -145,6 +145,28 @@ def test_saving_keeps_the_last_good_one(store: PresetStore, tmp_path: Path):
     assert Preset.model_validate_json(backup.read_bytes()).base == Seed(seed=2), "a broken file is no good one"
 
 
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        (b'{"name": "ember", "schema_version": 9, "base": {"seed": 1}, "sky": "red"}', "ember.json.v9.bak"),
+        (b'{"name": "ember", "schema_version": 1, "base": {"sead": 1}}', "ember.json.damaged"),
+        (b'{"name": "ember", "base": {"seed": 1}, "colour": "red"}', "ember.json.damaged"),
+        (b"{half", "ember.json.damaged"),
+        (b"", "ember.json.damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_read_here_is_kept_when_a_save_replaces_it(tmp_path: Path, content: bytes, kept: str):
+    store = PresetStore([tmp_path])
+    for name in ("ember.json.bak", "ember.json.v1.bak"):
+        (tmp_path / name).write_bytes(b"the last good one")
+    (tmp_path / "ember.json").write_bytes(content)
+    store.save(preset("ember", seed=4))
+    assert store.load("ember").base == Seed(seed=4)
+    assert (tmp_path / kept).read_bytes() == content
+    for name in {"ember.json.bak", "ember.json.v1.bak"}:
+        assert (tmp_path / name).read_bytes() == b"the last good one"
+
+
 @pytest.mark.parametrize("broken", ["replace", "fsync"])
 def test_a_save_that_fails_leaves_the_old_one(store: PresetStore, tmp_path: Path, monkeypatch, broken: str):
     store.save(preset("ember", seed=1))

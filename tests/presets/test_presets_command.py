@@ -88,6 +88,19 @@ def test_new_replaces_only_when_told_to(presets, tmp_path: Path):
     assert (tmp_path / "calm.json.bak").read_bytes() == before
 
 
+def test_what_cannot_be_read_is_replaced_only_when_told_to_and_kept(presets, tmp_path: Path):
+    for name in ("one", "two"):
+        assert presets("new", name, bundle=True)[0] == 0
+    newer = b'{"name": "calm", "schema_version": 9, "base": {"seed": 1}}'
+    (tmp_path / "calm.json").write_bytes(newer)
+    for arguments in (("new", "calm"), ("blend", "one", "two", "0.5", "calm")):
+        code, _, err = presets(*arguments, bundle=True)
+        assert (code, "--replace" in err) == (2, True)
+        assert (tmp_path / "calm.json").read_bytes() == newer
+    assert presets("new", "calm", "--replace", bundle=True)[0] == 0
+    assert (tmp_path / "calm.json.v9.bak").read_bytes() == newer
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -10,6 +10,7 @@
 | `audio`, `runtime` | the source, and each graph's runtime and precision, as the engine last told them |
 | `bundle` | name, folder and picture size |
 | `controls_received` | control messages from OSC and the window, refused ones too |
+| `clock_offsets_s` | by host that stamps its OSC bundles, how far its clock is ahead, a latency that it adds included |
 | `rss_mib` | resident memory of both processes at the first picture and at the end |
 | `first_frame_s` | from the start of the process to the first picture |
 | `events` | what was said during the show, with seconds since the start of the process |
@@ -108,6 +109,7 @@ class Recorder:
                 "image": [manifest.image.height, manifest.image.width],
             },
             "controls_received": stage.controls_received,
+            "clock_offsets_s": {host: round(ahead_s, 3) for host, ahead_s in stage.desk.clock_offsets.items()},
             "rss_mib": {
                 "start": {name: round(mib, 1) for name, mib in self._rss_start.items()},
                 "end": {

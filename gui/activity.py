@@ -10,7 +10,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 
-from engine.control.desk import Move
+from engine.control.desk import Desk, Move
 from engine.control.registry import Control
 from engine.errors import ControlError
 from gui import style
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gui.board import Board
 
 FRESH_S = 0.5
+CLOCKS = 3  # that are shown, those furthest off
 
 
 class Messages(QWidget):
@@ -111,7 +112,7 @@ class Activity:
 
     def refresh(self) -> None:
         """Shows what has come in."""
-        say(self.inputs, "   ".join(self._stage.inputs), "faint")
+        say(self.inputs, "   ".join([*self._stage.inputs, *clocks(self._stage.desk)]), "faint")
         self.messages.show_moves(self._stage.desk.moves)
 
 
@@ -178,6 +179,12 @@ class LearnStrip(QFrame):
         if self._name:
             QGuiApplication.clipboard().setText(self.address.text())
             say(self.takes, "copied", "good")
+
+
+def clocks(desk: Desk) -> list[str]:
+    """By how much the clocks of those are ahead who stamp their OSC bundles, a line each."""
+    furthest = sorted(desk.clock_offsets.items(), key=lambda clock: -abs(clock[1]))[:CLOCKS]
+    return [f"clock of {host} {ahead_s:+.2f} s".replace("-", "−") for host, ahead_s in furthest]
 
 
 def takes(control: Control) -> str:

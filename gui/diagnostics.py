@@ -15,6 +15,7 @@ from PySide6.QtCore import QProcess, Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QScrollArea, QWidget
 
 from gui import style
+from gui.activity import clocks
 from gui.pages import Page
 from gui.widgets import Button, heading, say, text
 
@@ -185,7 +186,7 @@ def facts(stage: StageView) -> dict[str, str]:
         "stages": f"{', '.join(stages.values())} milliseconds" if stages else "not yet",
         "sound": ", ".join(parts).replace("sample_rate", "Hz"),
         "controls": f"{counters['received']} received, {counters['clamped']} clamped, {counters['refused']} refused; "
-        + ", ".join(stage.inputs),
+        + "\n".join([", ".join(stage.inputs), *clocks(stage.desk)]),
         "memory": f"engine {status['rss_mib']:.0f} MiB" if "rss_mib" in status else "not yet",
         "told": "\n".join(stage.errors[-LINES:]) or "nothing",
     }

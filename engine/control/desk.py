@@ -18,6 +18,7 @@ from engine.control.registry import MAX_FADE_S, REGISTRY, Control, Value, finite
 from engine.errors import ControlError
 
 MOVES_KEPT = 64
+CLOCKS_KEPT = 32  # hosts whose clock is known
 NO_PANIC = frozenset({"record", "preset/lock", "sound/gain"})
 """What `panic` leaves as it is besides the room: whoever wants the picture back does not want its film to end, an elbow
 to change the scene, nor the microphone to be as loud as it never was here."""
@@ -90,6 +91,7 @@ class Desk:
         self._serial = 1
         self._events: list[Trigger] = []
         self._moves: deque[Move] = deque(maxlen=MOVES_KEPT)
+        self._clock_offsets: dict[str, float] = {}
         self._counters: Counter[str] = Counter(received=0, clamped=0, refused=0, events_lost=0)
 
     @property
@@ -187,6 +189,18 @@ class Desk:
         """The newest that came by OSC and MIDI, oldest first; those of windows and presets are not among them."""
         with self._lock:
             return tuple(self._moves)
+
+    def compare_clock(self, host: str, ahead_s: float) -> None:
+        """Who stamps messages on this host is so many seconds ahead of our clock, by the newest of them."""
+        with self._lock:
+            if host in self._clock_offsets or len(self._clock_offsets) < CLOCKS_KEPT:
+                self._clock_offsets[host] = ahead_s
+
+    @property
+    def clock_offsets(self) -> dict[str, float]:
+        """By host, what `compare_clock` was told; a latency that its program adds is in it."""
+        with self._lock:
+            return dict(self._clock_offsets)
 
     def take_triggers(self) -> list[Trigger]:
         """Every event since the last call, oldest first. One owner takes them: the stage."""

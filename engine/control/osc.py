@@ -113,7 +113,6 @@ class OscServer:
         )  # fmt: skip
         self._subscribers = Subscribers()
         self._connections: set[TcpPeer] = set()
-        self._offsets: dict[str, float] = {}
         self._status: Mapping[str, Value] = {}
         self._notes: deque[str] = deque(maxlen=NOTES)
         self._noted: set[str] = set()
@@ -128,11 +127,6 @@ class OscServer:
     def counters(self) -> dict[str, int]:
         """What has come in and gone out so far; they only grow."""
         return dict(self._counters)
-
-    @property
-    def clock_offsets(self) -> dict[str, float]:
-        """By host, how far the clock of who stamps bundles is ahead of ours, seconds, by the newest bundle."""
-        return dict(self._offsets)
 
     def publish(self, status: Mapping[str, Value]) -> None:
         """How the show is doing, for the subscribers: `fps` goes out as `/cymatic/status/fps`. Any thread."""
@@ -382,8 +376,7 @@ class OscServer:
     # -- what is noticed
 
     def _compare_clocks(self, host: str, ahead_s: float) -> None:
-        if host in self._offsets or len(self._offsets) < NOTES:
-            self._offsets[host] = ahead_s
+        self._desk.compare_clock(host, ahead_s)
         if abs(ahead_s) > SKEW_S:
             by = f"{abs(ahead_s):.0f} s {'ahead' if ahead_s > 0 else 'behind'}"
             self._note(f"OSC bundles from {host} are stamped {by} of this machine's clock; they count at once", host)

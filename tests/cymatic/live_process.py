@@ -15,7 +15,7 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 ROOT = Path(__file__).resolve().parents[2]
 REPORT_KEYS = {
     "frames", "seconds", "fps", "frame_ms", "audio_to_frame_ms", "late_frames", "stages_ms", "audio", "runtime",
-    "bundle", "controls_received", "rss_mib", "first_frame_s", "events",
+    "bundle", "controls_received", "clock_offsets_s", "rss_mib", "first_frame_s", "events",
 }  # fmt: skip
 COMMAND = [sys.executable, "-m", "cymatic", "live"]
 

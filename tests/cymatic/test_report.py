@@ -10,6 +10,7 @@ import pytest
 
 from cymatic import report
 from cymatic.report import OutputFile, Recorder, as_json
+from engine.control.desk import Desk
 from engine.errors import CymaticError
 from engine.slot import Frame
 
@@ -22,6 +23,7 @@ def stage(tmp_path):
         status={"state": "loading"},
         late_frames=2,
         controls_received=7,
+        desk=Desk(),
         events=[],
     )
 
@@ -52,6 +54,11 @@ def test_times_are_those_of_the_pictures(stage):
     expected = {"mel": 0.5, "encoder": 3.0, "recurrent": 0.0, "blend": 2.0, "generator": 5.0, "publish": 1.0}
     assert told["stages_ms"] == pytest.approx(expected, abs=0.01)
     assert (told["late_frames"], told["controls_received"]) == (2, 7)
+
+
+def test_clocks_of_those_who_stamp_bundles_are_told(stage):
+    stage.desk.compare_clock("10.0.0.7", 0.2004)
+    assert Recorder(stage).report()["clock_offsets_s"] == {"10.0.0.7": 0.2}
 
 
 def test_pictures_that_were_not_looked_at_count_too(stage):

@@ -100,6 +100,15 @@ def test_a_window_that_closes_takes_its_doctor_with_it(window, stage, qtbot):
     assert page._process is None
 
 
+def test_clocks_that_are_off_are_shown_where_messages_are(window, stage):
+    for number in range(9):
+        stage.desk.compare_clock(f"10.0.0.{number}", -0.1 * number)
+    window.activity.refresh()
+    for words in (window.activity.inputs.toolTip(), facts(stage)["controls"]):
+        assert "clock of 10.0.0.8 −0.80 s" in words
+        assert "10.0.0.1" not in words, "those that are furthest off"
+
+
 def test_facts_of_a_show(stage):
     assert facts(stage)["engine"].startswith("loading")
     stage.status = {

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from engine.control.desk import EVENT_LIMIT, MOVES_KEPT, Desk
+from engine.control.desk import CLOCKS_KEPT, EVENT_LIMIT, MOVES_KEPT, Desk
 from engine.control.registry import MAX_FADE_S, REGISTRY
 from engine.errors import ControlError
 
@@ -249,3 +249,11 @@ def test_what_came_from_outside_is_remembered_whether_taken_or_not():
     for number in range(1000):
         desk.set("speed", number, origin="osc:10.0.0.3:9000")
     assert len(desk.moves) == MOVES_KEPT
+
+
+def test_only_so_many_clocks_are_remembered_and_the_newest_stamp_counts(desk: Desk):
+    for number in range(CLOCKS_KEPT + 5):
+        desk.compare_clock(f"10.0.0.{number}", 0.5)
+    desk.compare_clock("10.0.0.1", -0.25)
+    assert len(desk.clock_offsets) == CLOCKS_KEPT
+    assert desk.clock_offsets["10.0.0.1"] == -0.25

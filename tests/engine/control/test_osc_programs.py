@@ -126,7 +126,7 @@ def test_supercollider_with_bundles_that_are_stamped_ahead(desk: Desk, server: O
     run([sclang, str(script)], tmp_path, env)
     _settle(server, 4)
     sent_what_was_asked(desk, server)
-    assert 0.0 < server.clock_offsets["127.0.0.1"] <= 0.2
+    assert 0.0 < desk.clock_offsets["127.0.0.1"] <= 0.2
     assert server.take_notes() == [], "that is latency, no wrong clock"
 
 

@@ -133,6 +133,18 @@ def test_a_preset_cannot_move_what_belongs_to_the_stage(name: str):
         Preset.model_validate_json(with_("controls", {name: 1.0}))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [c.name for c in CONTROLS.values() if c.scope in ("engine", "look") and c.kind in ("float", "choice")],
+    ids=str,
+)
+def test_a_preset_can_hold_everything_else_over_the_whole_of_its_range(name: str):
+    control = CONTROLS[name]
+    for value in control.options or (control.minimum, control.at(0.5), control.maximum):
+        preset = Preset.model_validate_json(with_("controls", {name: value}))
+        assert preset.controls == {name: pytest.approx(value) if control.kind == "float" else value}
+
+
 @pytest.mark.parametrize("name", ["ember", "open-sky", "take-2", "x", "9", "a" * 48])
 def test_names(name: str):
     assert is_name(name)

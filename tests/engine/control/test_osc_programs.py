@@ -32,8 +32,9 @@ def run(command: list[str], folder: Path, env: dict[str, str] | None = None) -> 
 
 
 def sent_what_was_asked(desk: Desk, server: OscServer) -> None:
-    """What every one of them sends: the master, the words' weight, a preset by position with a crossfade, next."""
+    """What every one of them sends: master, crossfader, the words' weight, a preset by position with a fade, next."""
     assert desk.get("master") == 0.25
+    assert desk.get("crossfader") == 0.75
     assert desk.get("text/weight") == 0.5
     events = [(event.name, event.value, event.fade_s) for event in desk.take_triggers()]
     assert events == [("preset/go", "gorge", 2.5), ("preset/next", True, None)]
@@ -44,11 +45,12 @@ def sent_what_was_asked(desk: Desk, server: OscServer) -> None:
 def test_oscsend_and_oscsendfile(desk: Desk, server: OscServer, tmp_path: Path):
     send = [program("oscsend"), "127.0.0.1", str(server.port)]
     run([*send, "/cymatic/master", "f", "0.25"], tmp_path)
+    run([*send, "/cymatic/crossfader", "f", "0.75"], tmp_path)
     run([*send, "/cymatic/text/weight", "d", "0.5"], tmp_path)
     run([*send, "/cymatic/preset/go", "if", "3", "2.5"], tmp_path)
     run([*send, "/cymatic/preset/next", "T"], tmp_path)
     run([*send, "/cymatic/ping"], tmp_path)
-    _settle(server, 5)
+    _settle(server, 6)
     sent_what_was_asked(desk, server)
 
 
@@ -69,6 +71,8 @@ PATCH = """#N canvas 0 0 700 400 10;
 #X obj 10 370 netsend -u -b;
 #X obj 510 60 delay 500;
 #X msg 510 100 \\; pd quit;
+#X msg 610 100 0.75;
+#X obj 610 130 oscformat cymatic crossfader;
 #X connect 0 0 1 0;
 #X connect 1 5 2 0;
 #X connect 1 4 3 0;
@@ -88,6 +92,9 @@ PATCH = """#N canvas 0 0 700 400 10;
 #X connect 11 0 12 0;
 #X connect 12 0 13 0;
 #X connect 14 0 15 0;
+#X connect 1 4 16 0;
+#X connect 16 0 17 0;
+#X connect 17 0 11 0;
 """
 
 
@@ -96,7 +103,7 @@ def test_pure_data_whose_numbers_are_all_floats(desk: Desk, server: OscServer, t
     patch = tmp_path / "control.pd"
     patch.write_text(PATCH.format(port=server.port))
     run([pd, "-nogui", "-noaudio", "-nomidi", "-noprefs", "-nrt", str(patch)], tmp_path)
-    _settle(server, 4)
+    _settle(server, 5)
     sent_what_was_asked(desk, server)
 
 
@@ -104,6 +111,7 @@ SCRIPT = """
 {{
     var stage = NetAddr("127.0.0.1", {port});
     stage.sendMsg("/cymatic/master", 0.25);
+    stage.sendMsg("/cymatic/crossfader", 0.75);
     stage.sendBundle(0.2, ["/cymatic/text/weight", 0.5], ["/cymatic/preset/go", 3, 2.5]);
     stage.sendMsg("/cymatic/preset/next", 1);
     0.5.wait;
@@ -124,7 +132,7 @@ def test_supercollider_with_bundles_that_are_stamped_ahead(desk: Desk, server: O
         "QTWEBENGINE_DISABLE_SANDBOX": "1",
     }
     run([sclang, str(script)], tmp_path, env)
-    _settle(server, 4)
+    _settle(server, 5)
     sent_what_was_asked(desk, server)
     assert 0.0 < desk.clock_offsets["127.0.0.1"] <= 0.2
     assert server.take_notes() == [], "that is latency, no wrong clock"

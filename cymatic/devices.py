@@ -25,10 +25,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line for each input device, the system's default marked; `AudioError` without PortAudio."""
+    """Print one line for each input device, the system's default marked; `AudioError` without PortAudio, and when the
+    sound system does not answer."""
+    from engine.audio.deadline import answer
     from engine.audio.devices import input_devices
 
-    sys.stdout.write(table(input_devices()))
+    sys.stdout.write(table(answer(input_devices)))
     return 0
 
 

@@ -7,7 +7,6 @@ be left behind. A dead microphone reads as silence at the true speed, so the pic
 
 from __future__ import annotations
 
-import atexit
 import logging
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.audio.deadline import OPEN_DEADLINE_S, answer, leave_behind
 from engine.audio.devices import Away, InputDevice, find_again, find_input, portaudio
 from engine.audio.loopback import is_system, record_from
 from engine.audio.mel import Float32
@@ -36,7 +36,6 @@ REOPEN_S = 3.0  # a stall of this length is a dead stream; bursty virtual source
 SILENT_S = 3.0  # exact zeros for so long: SILENT (a denied permission, a muted source)
 SERVED = 6  # every so many attempts there is a new list of devices for what a sound server gave
 BACK_OFF_S = (0.5, 1.5)  # first and longest pause between two attempts to open
-OPEN_DEADLINE_S = 6.0  # for finding the device, and for opening it the first time
 CLOSE_DEADLINE_S = 0.7  # closing a stream; then it is left behind
 STOP_DEADLINE_S = 1.5  # all of stop()
 BEAT_S = 0.1  # how often the watcher looks
@@ -46,8 +45,6 @@ SILENT_HINT = "is it muted, or is this program not allowed to hear it?" + (
 STALLED_HINT = "is it suspended, or does its sound server hang?"
 SYSTEM_HINT = "does anything play there?"
 
-# Streams whose closing hangs. They are kept: the driver may still call into them.
-_left_behind: list[object] = []
 _streams = threading.Lock()
 _open_streams = 0  # in this process; PortAudio may only be initialised again when there is none
 
@@ -115,7 +112,7 @@ class Microphone:
         self._clock = clock
         self._awaited = heard is not None
         if heard is None:
-            found = _find(device)
+            found = answer(lambda: find_input(device))
             heard = {"device": found.name, "sample_rate": found.sample_rate, "channels": found.channels}
         self._wanted = device
         self.name = str(heard["device"])
@@ -211,7 +208,7 @@ class Microphone:
         self._stopping.set()
         watcher.join(STOP_DEADLINE_S)
         if watcher.is_alive():
-            _leave_behind(watcher)
+            leave_behind(watcher)
         self._capture = None
 
     def read(self) -> Block:
@@ -363,27 +360,6 @@ class Microphone:
         return stream, capture
 
 
-def _find(device: str | None) -> InputDevice:
-    """`find_input` with a deadline: PortAudio asks every sound server when it is first loaded, a frozen one too."""
-    answer: list[InputDevice | AudioError] = []
-
-    def find() -> None:
-        try:
-            answer.append(find_input(device))
-        except AudioError as error:
-            answer.append(error)
-
-    finder = threading.Thread(target=find, name="microphone-find", daemon=True)
-    finder.start()
-    finder.join(OPEN_DEADLINE_S)
-    if not answer:
-        _leave_behind(finder)
-        raise AudioError("cannot look for microphones: the sound system does not answer; restart its server")
-    if isinstance(answer[0], AudioError):
-        raise answer[0]
-    return answer[0]
-
-
 def _weakly(capture: Capture) -> Callable[..., None]:
     """Its callback, which does not keep it: a stream of sounddevice holds on to itself by its callbacks, so what they
     keep is there until all of Python's garbage is collected, in a show hours later."""
@@ -411,16 +387,7 @@ def _close(stream: Any) -> None:
     closer.join(CLOSE_DEADLINE_S)
     if closer.is_alive():
         log.warning("microphone: the driver does not close its stream; leaving it behind")
-        _leave_behind(stream)
-
-
-def _leave_behind(thing: object) -> None:
-    _left_behind.append(thing)
-    # sounddevice terminates PortAudio at exit, which would wait for the same driver for ever. No import here: it may be
-    # the import that hangs.
-    module = sys.modules.get("sounddevice")
-    if module is not None:
-        atexit.unregister(module._exit_handler)
+        leave_behind(stream)
 
 
 def _initialise_again(sd: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.audio import microphone
+from engine.audio import deadline, microphone
 from engine.audio.devices import Away, InputDevice, find_again
 from engine.audio.microphone import Capture, Microphone
 from engine.audio.sources import SourceState
@@ -381,14 +381,14 @@ def test_a_slow_start_is_no_stall(driver: Driver) -> None:
 def test_stop_is_bounded_when_the_driver_hangs_and_the_stream_is_left_behind(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(microphone, "_left_behind", [])
-    monkeypatch.setattr(microphone, "atexit", SimpleNamespace(unregister=lambda function: None))
+    monkeypatch.setattr(deadline, "_left_behind", [])
+    monkeypatch.setattr(deadline, "atexit", SimpleNamespace(unregister=lambda function: None))
     source = Microphone()
     source.start()
     driver.thaw.clear()
     source.stop()
     assert not driver.streams[0].closed
-    assert microphone._left_behind == [driver.streams[0]]
+    assert deadline._left_behind == [driver.streams[0]]
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "microphone-close")
     source.start()  # a new stream beside the dead one, and PortAudio is not initialised under it
     driver.streams[1].feed(0.3)
@@ -427,9 +427,9 @@ def test_a_sound_system_that_does_not_answer_is_an_error(driver: Driver, monkeyp
         thaw.wait(30)
         raise AudioError("too late")
 
-    monkeypatch.setattr(microphone, "_left_behind", [])
-    monkeypatch.setattr(microphone, "atexit", SimpleNamespace(unregister=lambda function: None))
-    monkeypatch.setattr(microphone, "OPEN_DEADLINE_S", 0.1)
+    monkeypatch.setattr(deadline, "_left_behind", [])
+    monkeypatch.setattr(deadline, "atexit", SimpleNamespace(unregister=lambda function: None))
+    monkeypatch.setattr(deadline, "OPEN_DEADLINE_S", 0.1)
     monkeypatch.setattr(microphone, "find_input", hang)
     with pytest.raises(AudioError, match="does not answer"):
         Microphone()

@@ -14,12 +14,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.errors import CymaticError
+from engine.packages import install
 from engine.sinks import SINKS, missing
 
-WINDOW_TRIAL_S = 30.0
+if TYPE_CHECKING:
+    from engine.audio.devices import InputDevice
+
+WINDOW_TRIAL_S = 20.0
 WINDOW_TRIAL = """
 from PySide6.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
 app = QGuiApplication([])
@@ -76,8 +80,8 @@ def examine() -> Iterator[Finding]:
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"cymatic {_version('cymatic') or 'not installed as a package'}",
     )
+    yield from _sounds()
     for part, look in (
-        ("sound", _sound),
         ("window", _window),
         ("bundle", _bundle),
         ("runtimes", _runtimes),
@@ -87,6 +91,7 @@ def examine() -> Iterator[Finding]:
         yield _guarded(part, look)
     if sys.platform == "linux":
         yield _guarded("pactl", _pactl)
+        yield _guarded("trials", _trials)
     yield from _extras()
     yield from _sinks()
 
@@ -100,10 +105,24 @@ def _guarded(part: str, look: Callable[[], Finding]) -> Finding:
         return Finding(part, "broken", f"{type(error).__name__}: {error}")
 
 
-def _sound() -> Finding:
-    from engine.audio.devices import input_devices
+def _sounds() -> Iterator[Finding]:
+    """What can be heard, and whether that is also what this computer plays."""
+    devices: list[InputDevice] = []
 
-    devices = input_devices()
+    def look() -> Finding:
+        from engine.audio.deadline import answer
+        from engine.audio.devices import input_devices
+
+        devices.extend(answer(input_devices))
+        return _sound([device for device in devices if not device.is_system])
+
+    found = _guarded("sound", look)
+    yield found
+    if found.state != "broken":
+        yield _guarded("system sound", lambda: _system_sound([device for device in devices if device.is_system]))
+
+
+def _sound(devices: list[InputDevice]) -> Finding:
     if not devices:
         return Finding(
             "sound", "missing", "no input device", "plug in a microphone, or play `cymatic live --source demo`"
@@ -116,11 +135,31 @@ def _sound() -> Finding:
     return Finding("sound", "ok", f"{found}; also {', '.join(others)}", "cymatic live --device NAME takes another one")
 
 
+def _system_sound(devices: list[InputDevice]) -> Finding:
+    from engine.audio.loopback import advice
+
+    if not devices:
+        return Finding("system sound", "missing", "what this computer plays cannot be heard", advice())
+    names = ", ".join(device.name for device in devices)
+    return Finding("system sound", "ok", names, "cymatic live --device system hears what this computer plays")
+
+
 def _pactl() -> Finding:
     if shutil.which("pactl"):
         return Finding("pactl", "ok", "a microphone that the sound server moves is noticed")
     unnoticed = "a microphone that the sound server moves to another device is not noticed"
-    return Finding("pactl", "missing", unnoticed, "apt install pulseaudio-utils, with PipeWire too")
+    return Finding("pactl", "missing", unnoticed, install("pactl"))
+
+
+def _trials() -> Finding:
+    """Sound and display of their own, for `cymatic soak` and `cymatic latency --virtual`."""
+    from cymatic.trial.room import SOUND_PROGRAMS
+
+    without = [program for program in (*SOUND_PROGRAMS, "Xvfb") if shutil.which(program) is None]
+    if not without:
+        return Finding("trials", "ok", "soak and latency --virtual find all that they need")
+    advice = install(*without) or "none here: PulseAudio's own server would take the place of PipeWire's"
+    return Finding("trials", "missing", f"soak and latency --virtual lack {', '.join(without)}", advice)
 
 
 def _window() -> Finding:
@@ -129,14 +168,21 @@ def _window() -> Finding:
         return Finding("window", "broken", "PySide6 is not installed", "pip install PySide6-Essentials")
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return Finding("window", "missing", "no display", "log in to a desktop, or play with --headless")
-    trial = subprocess.run(
-        [sys.executable, "-c", WINDOW_TRIAL], capture_output=True, text=True, timeout=WINDOW_TRIAL_S, check=False
-    )
-    if trial.returncode:
-        lines = trial.stderr.strip().splitlines() or [f"ended with {trial.returncode}"]
-        packages = "docs/install.md lists the libraries that Qt needs on each system"
-        return Finding("window", "broken", next((line for line in lines if "xcb" in line), lines[-1]), packages)
-    return Finding("window", "ok", trial.stdout.strip())
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", WINDOW_TRIAL], capture_output=True, text=True, timeout=WINDOW_TRIAL_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("window", "broken", "the display does not answer", "log in to the desktop anew, or --headless")
+    if not trial.returncode:
+        return Finding("window", "ok", trial.stdout.strip())
+    lines = trial.stderr.strip().splitlines() or [f"ended with {trial.returncode}"]
+    found = next((line for line in lines if "xcb" in line), lines[-1])
+    if "could not connect" in trial.stderr:
+        return Finding("window", "broken", found, "log in to a desktop, or play with --headless")
+    if sys.platform == "linux":
+        return Finding("window", "broken", found, install("window"))
+    return Finding("window", "broken", found, "pip install --force-reinstall PySide6-Essentials")
 
 
 def _bundle() -> Finding:

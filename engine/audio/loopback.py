@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from engine.audio.route import pactl
+from engine.packages import install
 
 __all__ = ["SYSTEM", "TITLE", "Monitor", "advice", "is_system", "monitors", "record_from", "titled"]
 
@@ -96,7 +97,7 @@ def advice() -> str:
     if sys.platform == "win32":
         return "install VB-CABLE (vb-audio.com/Cable) and play into CABLE Input"
     if shutil.which("pactl") is None:
-        return "install pactl (`apt install pulseaudio-utils`), with PipeWire too"
+        return install("pactl", "alsa-pulse")
     if not pactl("info"):
         return "start the sound server, PulseAudio or PipeWire with pipewire-pulse"
-    return "install ALSA's way to the sound server (`apt install libasound2-plugins`)"
+    return install("alsa-pulse")

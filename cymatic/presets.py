@@ -98,13 +98,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     export.add_argument("file", type=Path, metavar="FILE.cymatic")
     export.add_argument("names", nargs="*", metavar="NAME", help="default: all")
-    export.add_argument("--midi", type=Path, metavar="FILE.json", help="what MIDI has learned")
+    export.add_argument("--midi", type=Path, metavar="FILE.json", help="what MIDI has learned (default: your own map)")
     export.add_argument("--with-bundle", action="store_true", help="put the bundle itself inside as well")
 
-    taken = actions.add_parser("import", help="take the presets of a show file in")
+    taken = actions.add_parser("import", help="take presets, bundle and MIDI map of a show file in")
     taken.add_argument("file", type=Path, metavar="FILE.cymatic")
-    taken.add_argument("--replace", action="store_true", help="replace presets of the same names")
-    taken.add_argument("--midi", type=Path, metavar="FILE.json", help="where to put what MIDI had learned")
+    taken.add_argument("--replace", action="store_true", help="replace presets of the same names, and the MIDI map")
+    taken.add_argument("--midi", type=Path, metavar="FILE.json",
+                       help="where to put what MIDI had learned (default: your own map)")  # fmt: skip
 
     build = actions.add_parser("build-library", help="make the shipped presets again, for a newly trained bundle")
 
@@ -219,47 +220,17 @@ def _blend(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    import json
-
-    from presets.show import export_show
+    from cymatic.shows import pack
 
     store = _store(args.folder)
     presets = [store.load(name) for name in args.names or store.names()]
-    midi = None
-    if args.midi is not None:
-        try:
-            midi = json.loads(args.midi.read_bytes())
-        except (OSError, ValueError):
-            midi = None
-        if not isinstance(midi, dict):
-            raise PresetError(f"--midi {args.midi} cannot be read as a JSON object")
-    export_show(args.file, presets, _bundle(args.bundle), midi, args.with_bundle)
-    _say(f"wrote {args.file}: {len(presets)} presets")
+    pack(args.file, presets, _bundle(args.bundle), args.midi, args.with_bundle, _say)
 
 
 def _import(args: argparse.Namespace) -> None:
-    import json
+    from cymatic.shows import take
 
-    from engine.files import replace_file
-    from presets.show import import_show
-    from presets.store import PresetStore, user_folder
-
-    store = PresetStore([args.folder or user_folder()])
-    done = import_show(args.file, store, user_folder().parent / "bundles", args.replace)
-    for name in done.written:
-        _say(f"took {name}")
-    if done.kept:
-        _say(f"kept what was there, since --replace was not given: {', '.join(done.kept)}")
-    if done.bundle is not None:
-        _say(f"its bundle: --bundle {done.bundle}")
-    else:
-        _say(f"made for the bundle {done.reference.name!r}, {done.reference.sha256[:12]}")
-    if done.midi is not None and args.midi is not None:
-        try:
-            replace_file(args.midi, json.dumps(done.midi, indent=1).encode())
-        except OSError as error:
-            raise PresetError(f"{args.midi} cannot be written: {error.strerror or error}") from None
-        _say(f"wrote {args.midi}")
+    take(args.file, args.folder, args.replace, args.midi, _say)
 
 
 def _is_free(store: PresetStore, args: argparse.Namespace) -> None:

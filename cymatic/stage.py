@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import platformdirs
 
 from cymatic.briefing import briefing
 from cymatic.calls import Calls
 from cymatic.keeper import Keeper
 from cymatic.outlets import Outlets
+from cymatic.shows import midi_file
 from cymatic.tempo import Tempo
 from engine.bundle import Bundle
 from engine.control.desk import Desk, Trigger
@@ -116,8 +116,7 @@ class Stage:
     def start(self) -> None:
         """Opens the OSC port and starts the engine. `ControlError` when the port cannot be had."""
         if self._midi_name is not None:
-            path = platformdirs.user_data_path("cymatic", appauthor=False) / "midi.json"
-            self._midi = open_midi(self._midi_name, self.desk, path, self._tempo.midi_clock, self.tell)
+            self._midi = open_midi(self._midi_name, self.desk, midi_file(), self._tempo.midi_clock, self.tell)
         self._osc.start()
         self._answer_queries()
         self._keeper.start()

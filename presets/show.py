@@ -12,22 +12,22 @@ whatever its header says. Everything is read and checked before the first preset
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.bundle import MANIFEST, Bundle, BundleManifest, load_bundle, sha256_file
+from engine.control.midi import MidiMap
 from engine.errors import BundleError, PresetError
 from engine.files import replacing
 from presets.schema import Name, Preset, describe
@@ -76,7 +76,7 @@ class Imported:
     kept: tuple[str, ...]
     reference: BundleReference
     bundle: Path | None = None
-    midi: Mapping[str, Any] | None = field(default=None, repr=False)
+    midi: MidiMap | None = None
 
 
 def reference(bundle: Bundle) -> BundleReference:
@@ -88,7 +88,7 @@ def export_show(
     path: Path,
     presets: Sequence[Preset],
     bundle: Bundle,
-    midi: Mapping[str, Any] | None = None,
+    midi: MidiMap | None = None,
     with_bundle: bool = False,
 ) -> None:
     """Write a show, whole or not at all. Raises `PresetError`, one line."""
@@ -108,7 +108,7 @@ def export_show(
             for preset in presets:
                 _put(archive, f"presets/{preset.name}.json", to_json(preset))
             if midi is not None:
-                _put(archive, "midi.json", json.dumps(midi, indent=1).encode())
+                _put(archive, "midi.json", midi.model_dump_json(indent=1).encode())
             for file in (MANIFEST, *_bundle_files(bundle)) if with_bundle else ():
                 info = zipfile.ZipInfo(f"bundle/{file}", _WHEN)
                 with (bundle.folder / file).open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
@@ -192,15 +192,12 @@ class _Show:
             found.append(preset)
         return found
 
-    def midi(self) -> dict[str, Any]:
-        """What was learned; whoever uses it checks what it says."""
+    def midi(self) -> MidiMap:
+        """What was learned."""
         try:
-            learned = json.loads(self.read("midi.json", MAX_JSON_BYTES))
-        except (ValueError, RecursionError):
-            learned = None
-        if not isinstance(learned, dict):
-            raise PresetError(f"show {self._path}: midi.json is no JSON object")
-        return learned
+            return MidiMap.model_validate_json(self.read("midi.json", MAX_JSON_BYTES))
+        except ValidationError as error:
+            raise PresetError(f"show {self._path}: midi.json: {describe(error)}") from None
 
     def expect_no_more(self, manifest: ShowManifest) -> None:
         """Raise for members that nothing leads to expect."""

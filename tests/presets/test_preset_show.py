@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.bundle import Bundle, load_bundle
+from engine.control.midi import Binding, MidiMap
 from engine.errors import CymaticError, PresetError
 from presets import show as show_module
 from presets.schema import Preset, Seed
@@ -63,7 +64,7 @@ def refused(path: Path, store: PresetStore, tmp_path: Path) -> str:
 
 def test_what_goes_in_comes_out(tmp_path: Path, store: PresetStore, bundle: Bundle):
     path, again = tmp_path / "a.cymatic", tmp_path / "b.cymatic"
-    midi = {"bindings": [{"control": 7, "name": "master"}]}
+    midi = MidiMap(bindings=(Binding(control="master", kind="cc14", channel=0, number=7),))
     for target in (path, again):
         export_show(target, [GORGE, EMBER], bundle, midi)
     assert path.read_bytes() == again.read_bytes(), "the same show is the same file"
@@ -135,7 +136,8 @@ def test_a_show_cannot_name_a_path(tmp_path: Path, store: PresetStore, name: str
         ({"presets/ember.json": good().replace("ember", "gorge")}, {}, "calls itself 'gorge'"),
         ({"presets/ember.json": good()}, {"schema_version": 2}, "schema_version"),
         ({"presets/ember.json": good()}, {"colour": 1}, "unknown key 'colour'"),
-        ({"presets/ember.json": good(), "midi.json": "[" * 100_000}, {"midi": True}, "no JSON object"),
+        ({"presets/ember.json": good(), "midi.json": "[" * 100_000}, {"midi": True}, "midi.json"),
+        ({"presets/ember.json": good(), "midi.json": '{"knobs": 3}'}, {"midi": True}, "midi.json: unknown key 'knobs'"),
         ({"presets/ember.json": good()}, {"bundle": {"name": "../x", "sha256": "ab" * 32}}, "bundle.name"),
         ({"presets/ember.json": good()}, {"bundle_inside": True}, "no bundle/bundle.json"),
         ({"presets/ember.json": good(), "bundle/bundle.json": "{}"}, {"bundle_inside": True}, "the hash that the show"),

@@ -12,6 +12,7 @@ from tiny_bundle import make_tiny_bundle
 
 from cymatic.cli import main
 from engine.bundle import load_bundle
+from engine.control.midi import Binding, MidiMap, read_map
 from presets import shipped
 from presets.compose import compose
 from presets.recipe import Recipe
@@ -213,7 +214,15 @@ def test_a_clip_or_map_that_cannot_be(presets, tmp_path: Path, arguments, words:
     assert os.listdir(tmp_path) == []
 
 
-def test_blend_export_and_import(presets, tmp_path: Path, tmp_path_factory, tiny: Path, monkeypatch, capfd):
+@pytest.fixture
+def data(tmp_path_factory, monkeypatch) -> Path:
+    """The user's data folder, empty."""
+    folder = tmp_path_factory.mktemp("home") / "cymatic"
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder.parent))
+    return folder
+
+
+def test_blend_export_and_import(presets, tmp_path: Path, tmp_path_factory, tiny: Path, data: Path, capfd):
     presets("new", "hot", "--text", "fire", "1", "--set", "speed=2", bundle=True)
     presets("new", "wet", "--text", "rain", "1", "--set", "speed=1", bundle=True)
     assert presets("blend", "hot", "wet", "0.25", "both", bundle=True)[0] == 0
@@ -226,7 +235,6 @@ def test_blend_export_and_import(presets, tmp_path: Path, tmp_path_factory, tiny
     file, folder = elsewhere / "a.cymatic", elsewhere / "mine"
     folder.mkdir()
     assert presets("export", str(file), "--with-bundle", bundle=True)[0] == 0
-    monkeypatch.setenv("XDG_DATA_HOME", str(elsewhere / "data"))
     assert main(["presets", "import", str(file), "--folder", str(folder)]) == 0
     out = capfd.readouterr().out
     assert PresetStore([folder]).names() == ["both", "hot", "wet"]
@@ -234,3 +242,51 @@ def test_blend_export_and_import(presets, tmp_path: Path, tmp_path_factory, tiny
     assert load_bundle(taken).manifest.name == "tiny"
     assert main(["presets", "import", str(file), "--folder", str(folder)]) == 0
     assert "kept what was there" in capfd.readouterr().out
+
+
+def learned(path: Path, number: int) -> bytes:
+    """A map of MIDI, as a show writes it, in this file."""
+    bound = MidiMap(bindings=(Binding(control="speed", kind="cc", channel=0, number=number),))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(bound.model_dump_json())
+    return path.read_bytes()
+
+
+def test_a_show_carries_what_midi_has_learned_both_ways(presets, tmp_path: Path, tmp_path_factory, data: Path):
+    presets("new", "calm", bundle=True)
+    show, own = tmp_path_factory.mktemp("show") / "a.cymatic", data / "midi.json"
+    assert "MIDI" not in presets("export", str(show), bundle=True)[1], "nothing has been learned yet"
+    assert "MIDI" not in presets("import", str(show))[1]
+    assert not own.exists()
+
+    learned(own, 7)
+    assert "1 knob or pad that MIDI has learned" in presets("export", str(show), bundle=True)[1]
+    own.unlink()
+    code, out, _ = presets("import", str(show))
+    assert (code, f"took what MIDI had learned, to {own}" in out) == (0, True)
+    assert [binding.number for binding in read_map(own).bindings] == [7]
+
+    mine = learned(own, 8)
+    assert f"kept the MIDI map that was there, since --replace was not given: {own}" in presets("import", str(show))[1]
+    assert own.read_bytes() == mine
+    assert presets("import", str(show), "--replace")[0] == 0
+    assert [binding.number for binding in read_map(own).bindings] == [7]
+    assert (data / "midi.json.bak").read_bytes() == mine
+
+    other = tmp_path / "other" / "map"
+    learned(other, 9)
+    presets("export", str(show), "--midi", str(other), bundle=True)
+    other.unlink()
+    presets("import", str(show), "--midi", str(other))
+    assert [read_map(path).bindings[0].number for path in (own, other)] == [7, 9]
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"bindings": [{"control": 7}]}', "[]"])
+def test_a_midi_map_that_is_none_is_not_exported(presets, tmp_path: Path, data: Path, content: str | None):
+    presets("new", "calm", bundle=True)
+    file, show = tmp_path / "map", tmp_path / "a.cymatic"
+    if content is not None:
+        file.write_text(content)
+    code, _, err = presets("export", str(show), "--midi", str(file), bundle=True)
+    assert (code, err.count("\n"), str(file) in err) == (2, 1, True)
+    assert not show.exists()

@@ -6,9 +6,11 @@ They are asked on a thread of their own, which can be left behind.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from engine.errors import AudioError
@@ -35,14 +37,30 @@ def answer(ask: Callable[[], Found]) -> Found:
             raised.append(error)
 
     thread = threading.Thread(target=look, name="microphone-find", daemon=True)
-    thread.start()
-    thread.join(OPEN_DEADLINE_S)
+    with _stderr_given_back():
+        thread.start()
+        thread.join(OPEN_DEADLINE_S)
     if raised:
         raise raised[0]
     if not found:
         leave_behind(thread)
         raise AudioError("cannot look for microphones: the sound system does not answer; restart its server")
     return found[0]
+
+
+@contextlib.contextmanager
+def _stderr_given_back() -> Iterator[None]:
+    """sounddevice turns standard error away while PortAudio begins, and never back when that hangs."""
+    try:
+        before = os.dup(2)
+    except OSError:  # a process without one
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def leave_behind(thing: object) -> None:

@@ -36,6 +36,14 @@ def test_a_pad_calls_its_preset_and_lights_when_the_stage_plays_it(window, stage
     assert lit(window) == [NAMES[4]]
 
 
+def test_a_preset_that_is_called_by_osc_lights_its_pad(window, stage):
+    for value, name in ((3, NAMES[2]), (NAMES[5], NAMES[5])):
+        stage.desk.set("preset/go", value, origin="osc:10.0.0.3:9000")
+        stage.tick()
+        window.refresh()
+        assert lit(window) == [name]
+
+
 def test_a_bank_lays_its_presets_on_the_pads(window, stage, qtbot):
     qtbot.mouseClick(window.pads.bank.buttons["second"], Qt.MouseButton.LeftButton)
     window.refresh()

@@ -49,7 +49,7 @@ class Calls:
         tell: Callable[[str], None],
     ) -> None:
         self._desk, self._tempo, self._tell = desk, tempo, tell
-        self._pads, self._fader = Pads(desk, store.banks()), Fader(desk)
+        self._pads, self._fader = Pads(desk, store.by_bank()), Fader(desk)
         self._read = Reader(bundle, tell)
         self._prepared = Prepared(store, lambda: self._pads.names, bundle)
         self._serial = 0
@@ -107,6 +107,8 @@ class Calls:
 
     def tick(self, now: float) -> None:
         """Move on what was called, to perf_counter time `now`, and follow the crossfader and the typed words."""
+        for name in self._pads.join(self._prepared.found):
+            self._tell(f"a new preset: {name}")
         self._go_when_due(now)
         self._follow_words()
         self._fader.follow()

@@ -11,7 +11,7 @@ from typing import Any
 from engine.control.desk import Desk, Trigger
 from engine.control.registry import REGISTRY, Value
 from engine.crossfade import eased
-from presets.store import Bank
+from presets.store import Bank, on_pads
 
 UNDO = 32
 """Calls that can be taken back."""
@@ -35,25 +35,42 @@ class Pads:
     Positions, `preset/next` and `preset/prev` count from the first pad of that bank, and go on into the next banks.
     """
 
-    def __init__(self, desk: Desk, banks: Sequence[Bank]) -> None:
-        self._desk, self._banks = desk, {bank.name: bank.names for bank in banks}
+    def __init__(self, desk: Desk, by_bank: Mapping[str, Sequence[str]]) -> None:
+        self._desk = desk
+        self._by_bank = {bank: list(names) for bank, names in by_bank.items()}
         self._past: deque[Place] = deque(maxlen=UNDO)
-        desk.set_options("preset/bank", self._banks)
-        self.names: list[str] = []
-        self.choose(next(iter(self._banks), ""))
+        self._lay()
 
     @property
     def banks(self) -> list[Bank]:
         """All banks, in their own order."""
-        return [Bank(name, names) for name, names in self._banks.items()]
+        return on_pads(self._by_bank)
+
+    def join(self, found: Mapping[str, str]) -> list[str]:
+        """Put those of these presets, each with its bank, that are new to the end of it; their names.
+
+        During a show no other pad moves and none goes, whatever becomes of its file.
+        """
+        new = [name for name in found if name not in self.names]
+        for name in new:
+            self._by_bank.setdefault(found[name], []).append(name)
+        if new:
+            self._lay()
+        return new
 
     def choose(self, bank: str) -> None:
         """Lay this bank under the fingers."""
-        order = list(self._banks)
+        names = {each.name: each.names for each in self.banks}
+        order = list(names)
         at = order.index(bank) if bank in order else 0
-        self.names = [name for key in order[at:] + order[:at] for name in self._banks[key]]
+        self.names = [name for key in order[at:] + order[:at] for name in names[key]]
         self._desk.set_options("preset/go", self.names)
         self._desk.show("preset/bank", bank)
+
+    def _lay(self) -> None:
+        names = [bank.name for bank in self.banks]
+        self._desk.set_options("preset/bank", names)
+        self.choose(str(self._desk.get("preset/bank")) or next(iter(names), ""))
 
     def wanted(self, trigger: Trigger, here: str) -> str | None:
         """The preset that is called, when `here` plays or waits to; None when there is none."""

@@ -36,13 +36,20 @@ class Prepared:
     """The presets that `names` tells, ready for a bundle.
 
     Between `start` and `stop` the thread "pads" reads them, those under the fingers first, words of other bundles
-    included, and later those whose files change, so that a call costs the stage neither a file nor an embedding. `get`
-    and `change_bundle` belong to the stage's thread.
+    included, and later those whose files change, so that a call costs the stage neither a file nor an embedding. It
+    finds the presets that are made meanwhile, too. `get` and `change_bundle` belong to the stage's thread.
+
+    Attributes
+    ----------
+    found : the bank of each preset that `names` did not tell when its file was first read, by name; replaced, never
+        changed.
     """
 
     def __init__(self, store: PresetStore, names: Callable[[], Sequence[str]], bundle: Bundle) -> None:
         self._store, self._names, self._bundle = store, names, bundle
+        self.found: Mapping[str, str] = {}
         self._ready: dict[str, Ready] = {}
+        self._looked_at: dict[str, Stamp] = {}
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -96,4 +103,14 @@ class Prepared:
                     if not self._is_fresh(name, self._ready.get(name), bundle):
                         self._compose(name, bundle, read, said)
             read.close()
+            self._look_for_new()
             self._wake.wait(LOOK_S)
+
+    def _look_for_new(self) -> None:
+        known = {*self._names(), *self.found}
+        for name in self._store.own_names():
+            stamp = self._store.stamp(name)
+            if name not in known and self._looked_at.get(name) != stamp:  # one that is bad is not read again and again
+                self._looked_at[name] = stamp
+                with contextlib.suppress(CymaticError):
+                    self.found = {**self.found, name: self._store.load(name).bank}

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,17 +68,16 @@ class PresetStore:
 
     def banks(self) -> list[Bank]:
         """The presets that can be loaded on their pads: banks by name, and last the presets that are in none."""
+        return on_pads(self.by_bank())
+
+    def by_bank(self) -> dict[str, list[str]]:
+        """Names of the presets that can be loaded, by the bank that they state, which may be "", in order."""
         names: dict[str, list[str]] = {}
         for path in self._found():
             with contextlib.suppress(PresetError):
                 preset = read_preset(path)
                 names.setdefault(preset.bank, []).append(preset.name)
-        banks = []
-        for bank in sorted(names, key=lambda bank: (not bank, bank)):
-            for first in range(0, len(names[bank]), PADS):
-                number = f" {first // PADS + 1}" if first else ""
-                banks.append(Bank((bank or UNBANKED) + number, tuple(names[bank][first : first + PADS])))
-        return banks
+        return names
 
     def own_names(self) -> list[str]:
         """Names of all files in the last folder, where saves go, good or not."""
@@ -132,6 +131,16 @@ class PresetStore:
         except OSError as error:
             raise PresetError(f"cannot save preset {preset.name!r} to {path}: {error.strerror or error}") from error
         return path
+
+
+def on_pads(by_bank: Mapping[str, Sequence[str]]) -> list[Bank]:
+    """Banks of up to `PADS`, by name, and last the presets that are in none; in each as they come."""
+    banks = []
+    for bank in sorted(by_bank, key=lambda bank: (not bank, bank)):
+        for first in range(0, len(by_bank[bank]), PADS):
+            number = f" {first // PADS + 1}" if first else ""
+            banks.append(Bank((bank or UNBANKED) + number, tuple(by_bank[bank][first : first + PADS])))
+    return banks
 
 
 def parse_preset(data: bytes, where: str) -> Preset:

@@ -6,7 +6,9 @@ import time
 
 import numpy as np
 import pytest
+from conftest import wait_until
 
+from cymatic import prepared
 from cymatic.pads import Fader
 from cymatic.stage import EngineOptions, Stage
 from engine.bundle import load_bundle
@@ -14,7 +16,7 @@ from engine.control.desk import Desk
 from engine.offline import open_sessions
 from engine.painter import Painter
 from presets.schema import Preset, Seed
-from presets.store import PresetStore
+from presets.store import PADS, PresetStore
 
 PRESETS = {
     "alpha": ("days", 1.0, 0.2),
@@ -57,6 +59,34 @@ def test_positions_count_from_the_bank_and_neighbours_go_on_into_the_next(stage)
     assert call(stage, "preset/next") == "alpha"
     assert call(stage, "preset/bank", 1) == "alpha"
     assert stage.preset_names()[0] == "alpha"
+
+
+def test_a_preset_that_is_made_during_the_show_joins_the_end_of_its_bank(stage, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "LOOK_S", 0.02)
+    stage._calls.start()
+
+    def joins(name: str, bank: str) -> None:
+        PresetStore([tmp_path]).save(Preset(name=name, bank=bank, base=Seed(seed=9), fade_s=0.0))
+        wait_until(lambda: stage.tick() or name in stage.preset_names(), what="the new preset")
+
+    (tmp_path / "delta.json").write_text("{}")
+    (tmp_path / "aurora.json").write_text('{"name": "aur')
+    joins("zenith", "nights")
+    (tmp_path / "aurora.json").unlink()
+    joins("aurora", "days")
+    joins("arc", "")
+    assert [bank.names for bank in stage.banks()] == [
+        ("alpha", "beta", "aurora"), ("delta", "gamma", "zenith"), ("arc",),
+    ], "no other pad has moved, and none has gone"  # fmt: skip
+    assert "aurora" in stage.errors[-2]
+    assert stage.desk.options("preset/bank") == ("days", "nights", "others")
+    assert call(stage, "preset/go", 3) == "aurora"
+    assert stage._links.preset.get()[1]["base"] == {"seed": 9}
+    assert call(stage, "preset/go", "delta") == "aurora"
+    assert "delta" in stage.errors[-1], "what cannot be used any more says so when it is called"
+    for number in range(PADS):
+        joins(f"more-{number:02d}", "days")
+    assert [len(bank.names) for bank in stage.banks()] == [PADS, 3, 3, 1]
 
 
 def test_a_locked_stage_keeps_its_preset(stage):

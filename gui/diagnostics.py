@@ -11,11 +11,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QProcess, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QScrollArea, QWidget
 
 from gui import style
 from gui.activity import clocks
+from gui.errand import Errand
 from gui.pages import Page
 from gui.widgets import Button, heading, say, text
 
@@ -26,7 +27,8 @@ DOCTOR = (sys.executable, "-m", "cymatic", "doctor", "--json")
 OURS = ("osc port",)
 """Parts that a show itself takes up, so that the doctor cannot judge them meanwhile."""
 ROLES = {"ok": ("●", "good"), "missing": ("○", "accent"), "broken": ("●", "error")}
-KILL_MS = 2000
+DOCTOR_S = 45.0  # its own deadlines for sound and display are shorter
+LATE = "The doctor does not come to an end"
 LINES = 6  # of what was told to the performer
 LEAST, MOST = 120, 600  # height of the findings
 FACTS = {
@@ -44,10 +46,12 @@ FACTS = {
 class DiagnosticsPage(Page):
     """Opened, it asks the doctor; closed, it costs nothing. `stop` before the application ends."""
 
-    def __init__(self, parent: QWidget, stage: StageView, command: Sequence[str] = DOCTOR) -> None:
+    def __init__(
+        self, parent: QWidget, stage: StageView, command: Sequence[str] = DOCTOR, seconds: float = DOCTOR_S
+    ) -> None:
         super().__init__(parent, "Diagnostics")
-        self._stage, self._command = stage, tuple(command)
-        self._process: QProcess | None = None
+        self._stage = stage
+        self.errand = Errand(self, command, seconds, LATE, self._told)
         self.again = Button("Look again", "plain")
         self.again.clicked.connect(self.examine)
         self.head.insertWidget(self.head.count() - 1, self.again)
@@ -100,48 +104,23 @@ class DiagnosticsPage(Page):
                 self.facts[name].setText(line)
 
     def examine(self) -> None:
-        """Asks the doctor, unless it is looking already."""
-        if self._process is not None:
-            return
+        """Asks the doctor; one who still looks is sent away."""
         say(self.waiting, "The doctor is looking…", "muted")
         self.waiting.show()
-        self.again.setEnabled(False)
-        self._process = QProcess(self)
-        self._process.finished.connect(self._finished)
-        self._process.errorOccurred.connect(self._failed)
-        self._process.start(self._command[0], list(self._command[1:]))
+        self.errand.begin()
 
     def stop(self) -> None:
         """Ends the doctor if it is still looking. Safe to call twice."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.finished.disconnect(self._finished)
-            process.errorOccurred.disconnect(self._failed)
-            process.kill()
-            process.waitForFinished(KILL_MS)
-            process.deleteLater()
+        self.errand.stop()
 
-    def _failed(self, error: QProcess.ProcessError) -> None:
-        if error == QProcess.ProcessError.FailedToStart:
-            self._end("the doctor cannot be started")
-
-    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
-        assert self._process is not None
-        told = bytes(self._process.readAllStandardOutput().data())
+    def _told(self, told: bytes, wrong: str) -> None:
         try:
             self._show([finding for finding in json.loads(told) if finding["part"] not in OURS])
+            wrong = ""
         except (ValueError, TypeError, KeyError):
-            self._end(f"the doctor ended with {code} and told nothing")
-        else:
-            self._end("")
-
-    def _end(self, line: str) -> None:
-        if self._process is not None:
-            self._process.deleteLater()
-            self._process = None
-        say(self.waiting, line, "error")
-        self.waiting.setVisible(bool(line))
-        self.again.setEnabled(True)
+            wrong = wrong or "The doctor told nothing"
+        say(self.waiting, wrong, "error")
+        self.waiting.setVisible(bool(wrong))
 
     def _show(self, findings: Sequence[Mapping[str, str]]) -> None:
         while (item := self.findings.takeAt(0)) is not None:

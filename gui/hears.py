@@ -20,7 +20,7 @@ QUIET_AFTER_S = 2.0
 """A pause between two hits is no fault: only a longer one is called too quiet."""
 
 TROUBLE = {
-    "silent": ("Only zeros", "Nothing but zeros: is the program allowed to use the microphone?"),
+    "silent": ("Only zeros", "Nothing but zeros: may the program use it? Of an output: does anything play there?"),
     "stalled": ("No sound comes", "The device is open and gives no sound"),
     "moved": ("Another device", "The sound server has put another device in its place"),
     "lost": ("Device is gone", "The device has gone; it is opened again as soon as it is back"),

@@ -10,16 +10,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QProcess, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMenu
 
-import engine
 from engine.audio.microphone import MOST_CHANNELS
 from engine.control.registry import CONTROLS
 from gui import style
+from gui.errand import Errand
 from gui.widgets import Button, List
 
 if TYPE_CHECKING:
@@ -34,49 +33,35 @@ from engine.audio.devices import input_devices
 sys.stdout.write(json.dumps([(device.name, device.channels) for device in input_devices()]))
 """
 COMMAND = (sys.executable, "-c", LOOK)
-KILL_MS = 2000
+LOOK_S = 6.0
+LATE = "The sound system does not answer: restart its server"
 
 
 class Inputs(Button):
     """A button that looks for inputs and then shows them as a menu. `stop` before the application ends."""
 
-    def __init__(self, stage: StageView, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, stage: StageView, command: Sequence[str] = COMMAND, seconds: float = LOOK_S) -> None:
         super().__init__("Inputs", "quiet", "Choose what is heard")
-        self._stage, self._command = stage, tuple(command)
-        self._process: QProcess | None = None
+        self._stage = stage
+        self.errand = Errand(self, command, seconds, LATE, self._found)
         self.clicked.connect(self.look)
 
     def look(self) -> None:
-        """Begins to look, unless it does already."""
-        if self._process is not None:
-            return
+        """Begins to look; the button waits until it has looked."""
         self.setEnabled(False)
-        self._process = QProcess(self)
-        self._process.setWorkingDirectory(str(Path(engine.__file__).parents[1]))
-        self._process.finished.connect(self._finished)
-        self._process.start(self._command[0], list(self._command[1:]))
+        self.errand.begin()
 
     def stop(self) -> None:
         """Ends the look. Safe to call twice."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.finished.disconnect(self._finished)
-            process.kill()
-            process.waitForFinished(KILL_MS)
-            process.deleteLater()
+        self.errand.stop()
 
-    def _finished(self) -> None:
-        assert self._process is not None
-        told = bytes(self._process.readAllStandardOutput().data())
-        wrong = bytes(self._process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
-        self._process.deleteLater()
-        self._process = None
+    def _found(self, told: bytes, wrong: str) -> None:
         self.setEnabled(True)
         try:
             found = [(str(name), int(channels)) for name, channels in json.loads(told)]
         except (ValueError, TypeError):
             found = []
-        menu = self.menu_of(found, wrong[-1] if wrong and not found else "")
+        menu = self.menu_of(found, "" if found else wrong)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self.mapToGlobal(self.rect().bottomLeft()))
 

@@ -63,7 +63,7 @@ def test_diagnostics_show_what_the_doctor_finds(window, stage, qtbot):
     page = DiagnosticsPage(window, stage, doctor_says(json.dumps(FINDINGS)))
     page.open()
     assert "looking" in page.waiting.text()
-    qtbot.waitUntil(lambda: page.again.isEnabled(), timeout=30_000)
+    qtbot.waitUntil(lambda: not page.errand.running, timeout=30_000)
     words = page_words(page)
     assert "2 inputs" in words
     assert "→ pip install 'cymatic[midi]'" in words
@@ -74,11 +74,11 @@ def test_diagnostics_show_what_the_doctor_finds(window, stage, qtbot):
 def test_a_doctor_that_says_nothing_is_one_line(window, stage, qtbot):
     page = DiagnosticsPage(window, stage, doctor_says("no JSON"))
     page.open()
-    qtbot.waitUntil(lambda: page.again.isEnabled(), timeout=30_000)
+    qtbot.waitUntil(lambda: not page.errand.running, timeout=30_000)
     assert "told nothing" in page.waiting.text()
     missing = DiagnosticsPage(window, stage, ("/no/such/program",))
     missing.open()
-    qtbot.waitUntil(lambda: missing.again.isEnabled(), timeout=30_000)
+    qtbot.waitUntil(lambda: not missing.errand.running, timeout=30_000)
     assert "cannot be started" in missing.waiting.text()
 
 
@@ -87,7 +87,7 @@ def test_the_real_doctor_is_understood(window, stage, qtbot):
 
     page = DiagnosticsPage(window, stage, DOCTOR)
     page.open()
-    qtbot.waitUntil(lambda: page.again.isEnabled(), timeout=120_000)
+    qtbot.waitUntil(lambda: not page.errand.running, timeout=120_000)
     assert not page.waiting.isVisible(), page.waiting.text()
     assert {"machine", "sound", "bundle", "presets"} <= set(page_words(page))
 
@@ -95,9 +95,9 @@ def test_the_real_doctor_is_understood(window, stage, qtbot):
 def test_a_window_that_closes_takes_its_doctor_with_it(window, stage, qtbot):
     qtbot.keyClick(window, Qt.Key.Key_I)
     page = window._pages["diagnostics"]
-    assert page._process is not None  # the real one, which takes seconds
+    assert page.errand.running  # the real one, which takes seconds
     window.finish()
-    assert page._process is None
+    assert not page.errand.running
 
 
 def test_clocks_that_are_off_are_shown_where_messages_are(window, stage):
@@ -192,9 +192,9 @@ def test_no_input_is_a_line_in_the_menu(window, stage):
 
 def test_a_window_that_closes_ends_the_look_for_inputs(window, qtbot):
     qtbot.mouseClick(window.hears.inputs, Qt.MouseButton.LeftButton)
-    assert window.hears.inputs._process is not None
+    assert window.hears.inputs.errand.running
     window.finish()
-    assert window.hears.inputs._process is None
+    assert not window.hears.inputs.errand.running
 
 
 # Learning

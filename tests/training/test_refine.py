@@ -70,7 +70,7 @@ def test_what_was_seen_least_is_seen_more(refiner, encode):
     found = refiner.refine(BASE, parts, tries=70, progress=False)
     assert min(found.after) > min(found.before) + 0.05
     assert [p.weight for p in found.parts] == [0.5, 0.5]
-    assert all(np.abs(new.offset - old.offset).max() > 0.01 for new, old in zip(found.parts, parts, strict=True))
+    assert any(np.abs(new.offset - old.offset).max() > 0.01 for new, old in zip(found.parts, parts, strict=True))
     assert all(np.array_equal(new.embedding, old.embedding) for new, old in zip(found.parts, parts, strict=True))
 
 

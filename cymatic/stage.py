@@ -288,7 +288,7 @@ class Stage:
         port = self._oscquery_port
         if port is None:
             port = self._osc.port + 1 if self._osc_port else 0
-        query = OscQuery(self.desk, self._osc.host, port, self._osc.port)
+        query = OscQuery(self.desk, self._osc.host, port, self._osc.port, self._osc.admits)
         try:
             query.start()
         except ControlError as error:

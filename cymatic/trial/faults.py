@@ -105,7 +105,7 @@ class EngineFrozen(Fault):
 
 
 class EngineOutOfMemory(Fault):
-    """No new memory for the engine: what it allocates fails."""
+    """No new memory for the engine: what it allocates fails, and what plays well allocates nothing."""
 
     name = "engine-memory"
     lasts_s = 5.0
@@ -117,7 +117,8 @@ class EngineOutOfMemory(Fault):
     def begin(self, trial: Trial) -> None:
         engine = trial.engine()
         _, most = engine.rlimit(psutil.RLIMIT_AS)
-        engine.rlimit(psutil.RLIMIT_AS, (engine.memory_info().vms, most))
+        # Under what it holds, or else it would get again what it gives back.
+        engine.rlimit(psutil.RLIMIT_AS, (engine.memory_info().vms // 2, most))
         trial.harmed.append(engine)
 
     def end(self, trial: Trial) -> None:

@@ -29,7 +29,8 @@ TAIL_S = 15.0
 class Soak:
     """One run: the schedule, and what was seen. One thread.
 
-    `seconds` from the first picture on; a fault `every` so many seconds, or when the one before is over.
+    `seconds` from the first picture on; a fault `every` so many seconds, or when the one before is over. The first
+    round of faults is done to its end, though they may take longer than was planned.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Soak:
         self.skipped = {fault.name: why for fault in faults if (why := fault.possible(trial)) is not None}
         possible = [fault for fault in faults if fault.name not in self.skipped]
         self._plan = list(schedule(possible, seconds, every))
+        self._round = min(len(possible), len(self._plan))
         self._ledger = Ledger(pace=Pace(in_window=display is not None))
         self._harms: list[Harm] = []
         self._fault: Fault | None = None
@@ -60,7 +62,7 @@ class Soak:
         """Until the end, or until the show ends itself, which is told. Ctrl-C ends it, too."""
         trial = self._trial
         try:
-            while time.perf_counter() < self._ends_at or self._fault is not None:
+            while self._goes_on(time.perf_counter()) or self._fault is not None:
                 if trial.show.exit_code is not None:
                     at = time.perf_counter() - self._began_at
                     return [f"the show ended by itself after {at:.0f} s: {trial.show.last_words()}"]
@@ -95,7 +97,7 @@ class Soak:
         return {**told, "skipped": self.skipped, "seconds": round(passed, 1), "engine_starts_in_s": round(load_s, 2)}
 
     def _go_on(self, now: float) -> None:
-        if self._fault is None and self._done < len(self._plan) and now < self._ends_at:
+        if self._fault is None and self._done < len(self._plan) and self._goes_on(now):
             at, fault = self._plan[self._done]
             if now >= self._began_at + at:
                 self._begin(fault, now)
@@ -109,6 +111,9 @@ class Soak:
         if now >= max(self._steady_at, self._sampled_at + SAMPLE_S):
             self._sampled_at = now
             self._sample(now)
+
+    def _goes_on(self, now: float) -> bool:
+        return now < self._ends_at or self._done < self._round
 
     @property
     def _done(self) -> int:

@@ -1,4 +1,4 @@
-"""`cymatic soak`, half a minute of it: a real show, real faults, and a verdict."""
+"""`cymatic soak`, a minute and a half of it: a real show, every fault, and a verdict."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ from cymatic.trial.room import SOUND_PROGRAMS, missing
 from cymatic.trial.sounds import write_mixed
 from engine.audio.sources import SoundFile
 
+SOUND = {"microphone", "sound-server", "sound-server-freeze", "microphone-suspend"}
+ALL = [
+    "engine-kill", "microphone", "engine-freeze", "sound-server", "osc-storm", "sound-server-freeze", "recorder",
+    "microphone-suspend", "engine-memory", "bundle",
+]  # fmt: skip
+"""Those that end the engine come first and last: at the third within a minute the shipped bundle takes over."""
+TOLD = (
+    "killed by signal 9", "gave no sign of life", "the engine plays again", "generator.onnx is damaged",
+    "'vmic' is gone", "'vmic' gives nothing", "vmic is heard again", "the recording ended (signal 9)",
+)  # fmt: skip
+
 
 def run(env: dict[str, str], *arguments: object, seconds: float = 200.0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cymatic", "soak", *map(str, arguments)]
@@ -26,34 +37,49 @@ def run(env: dict[str, str], *arguments: object, seconds: float = 200.0) -> subp
 
 
 @pytest.mark.soundserver
-def test_a_show_comes_back_from_what_is_done_to_it(tiny_bundle, clean_env, tmp_path):
+def test_a_show_comes_back_from_whatever_is_done_to_it(tiny_bundle, clean_env, tmp_path):
+    """Every fault once, as fast as each can be over: in a minute and a half what `cymatic soak` does in half an hour.
+
+    Times may be three times what a soak allows: a machine that runs other tests beside stalls for a second and more. So
+    this finds what does not come back or is told far too late; whether the limits are held is for a soak to say, on a
+    machine of its own.
+    """
     if missing(*SOUND_PROGRAMS):
         pytest.skip(f"not installed: {', '.join(missing(*SOUND_PROGRAMS))}")
     output = tmp_path / "verdict.json"
-    faults = ["engine-kill", "osc-storm", "microphone"]  # the last one still begins within the time
     show = ("--bundle", tiny_bundle, "--fps", 30, "--runtime", "onnxruntime")
-    done = run(clean_env, "--hours", 20 / 3600, "--every", 4, "--faults", ",".join(faults), "--json", output, *show)
+    round_ = ("--hours", 8 * (len(ALL) + 1) / 3600, "--every", 8, "--faults", ",".join(ALL))
+    done = run(clean_env, *round_, "--json", output, *show, seconds=280)
     assert "Traceback" not in done.stderr
     told = json.loads(output.read_text())
     assert done.returncode == (0 if told["held"] else 1), done.stderr
     assert done.stdout == ""
-    assert [fault["fault"] for fault in told["faults"]][:3] == faults
-    assert [fault["fault"] for fault in told["faults"] if fault["back_s"] is None] == []
-    kill, storm, microphone = told["faults"][:3]
-    assert kill["standstill_s"] > 0.2, "an engine takes its time to start"
-    assert microphone["standstill_s"] < 4.0, "the picture goes on without a microphone"
-    assert 0 <= microphone["seen_s"] < 3
-    assert storm["seen_s"] is None
+    assert told["skipped"] == {}
+    assert [fault["fault"] for fault in told["faults"]] == ALL
+    for fault in told["faults"]:
+        for what in ("seen", "back", "standstill"):
+            took, limit = fault[f"{what}_s"], fault[f"{what}_limit_s"]
+            if limit is not None:
+                assert took is not None, f"{fault}: it was never {what}"
+                assert 0 <= took < 3 * limit, f"{fault}: {what}"
+    outside = told["outside_faults"]
+    assert outside["pictures"] > 0
+    assert outside["longest_gap_s"] < 3 * outside["longest_gap_limit_s"]
+    faults = {fault["fault"]: fault for fault in told["faults"]}
+    assert {name for name, fault in faults.items() if fault["seen_limit_s"]} == SOUND
+    assert faults["engine-kill"]["standstill_s"] > 0.2, "an engine takes its time to start"
+    assert faults["engine-freeze"]["standstill_s"] > 2.0, "and that it is frozen takes time to tell"
     assert told["controls_received"] > 2000, "the storm"
     pictures = told["pictures"]
     assert pictures["shown"] > 100
     assert [pictures[what] for what in ("black", "white", "torn", "backwards")] == [0, 0, 0, 0]
-    assert told["outside_faults"]["pictures"] > 0
     assert told["processes"]["stage"]["mib_per_h"] is None, "too short to tell"
-    assert told["skipped"] == {}
-    assert any("engine" in event["event"] for event in told["show"]["events"])
-    # On a machine that is busy with something else times may be broken, and nothing but times.
-    assert [line for line in told["broken"] if not any(word in line for word in ("late", "after", "stood still"))] == []
+    events = "\n".join(event["event"] for event in told["show"]["events"])
+    for words in TOLD:
+        assert words in events
+    # Nothing but times, which were looked at above, is broken; what grows within so short a time says nothing.
+    excused = ("late", "after", "stood still", "grew")
+    assert [line for line in told["broken"] if not any(word in line for word in excused)] == []
 
 
 def test_a_show_that_cannot_begin_is_no_verdict(tiny_bundle, clean_env, tmp_path):

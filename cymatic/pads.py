@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.control.desk import Desk, Trigger
-from engine.control.registry import REGISTRY, Value
+from engine.control.registry import CONTROLS, REGISTRY, Value
 from engine.crossfade import eased
 from presets.store import Bank, on_pads
 
@@ -99,7 +99,8 @@ class Fader:
 
     At 1 the preset that was called last is there, or being faded to; moved down, the fader holds the picture on the way
     from the place before. At 0 a call only lays the next preset ready, and moving up plays it. A choice has no
-    in-between: it changes in the middle of the way, unless a hand was quicker. `clock` gives seconds.
+    in-between, nor has what counts in whole steps, such as a seed: it changes in the middle of the way, unless a hand
+    was quicker. `clock` gives seconds.
     """
 
     def __init__(self, desk: Desk, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -118,7 +119,7 @@ class Fader:
         self._desk.show("crossfader", 1.0)
         self._stood = 1.0
         for name, value in controls.items():
-            if isinstance(value, str):
+            if _turns_over(name):
                 self._turns[name] = (self._clock() + fade_s / 2.0, self._from[name], value)
             else:
                 self._desk.set(name, value, "preset", fade_s)
@@ -144,7 +145,7 @@ class Fader:
         share = eased(stands)
         for name, value in self._to.items():
             start = self._from[name]
-            if isinstance(value, str):
+            if _turns_over(name):
                 self._desk.show(name, value if share >= 0.5 else start)
             else:
                 between = float(start) + share * (float(value) - float(start))
@@ -157,3 +158,8 @@ class Fader:
             del self._turns[name]
             if self._desk.get(name) == start:
                 self._desk.show(name, end)
+
+
+def _turns_over(name: str) -> bool:
+    """Whether this control has no in-between."""
+    return CONTROLS[name].kind == "choice" or CONTROLS[name].step > 0.0

@@ -305,7 +305,7 @@ class Stage:
         self._midi.touched(trigger)
         if trigger.name == "panic":
             self._calls.panic()
-            self.tell("panic: every control is at its default")
+            self.tell("panic: the picture is back, lit and at its defaults")
         elif trigger.name == "still":
             self._outlets.take_still()
         elif trigger.name.startswith("preset/"):

@@ -20,7 +20,7 @@ import numpy as np
 from engine.audio.tempo import Beat
 from engine.errors import ControlError
 
-__all__ = ["BAR", "Clock", "Clocks", "HeardClock", "LinkClock", "MidiClock", "TapClock", "until"]
+__all__ = ["BAR", "Clock", "Clocks", "HeardClock", "LinkClock", "MidiClock", "TapClock"]
 
 BAR = 4
 SLOWEST, FASTEST = 20.0, 400.0  # bpm that a clock may tell
@@ -252,8 +252,3 @@ class Clocks:
     def _running(self, now: float) -> tuple[Clock, Beat] | None:
         beats = ((clock, clock.beat_at(now)) for clock in self._clocks)
         return next(((clock, beat) for clock, beat in beats if beat is not None), None)
-
-
-def until(beat: Beat, every: int) -> float:
-    """Seconds until the next count that is a multiple of `every` (1: the next beat, `BAR`: the next bar); 0 on it."""
-    return (-beat.count % every) * 60.0 / beat.bpm

@@ -189,6 +189,22 @@ def test_the_mirror_of_a_preset_changes_in_the_middle_of_the_fade():
         assert at(400.0)[0] == "off"
 
 
+def test_a_seed_is_one_land_or_the_other():
+    clock = Clock()
+    desk = Desk(clock=clock)
+    fader = Fader(desk, clock)
+    fader.go({"seed": 400.0}, 4.0)
+    found = set()
+    for step in range(60):
+        clock.now = step / 10
+        fader.follow()
+        found.add(desk.get("seed"))
+    desk.set("crossfader", 0.3, "test")
+    fader.follow()
+    assert found == {0.0, 400.0}
+    assert desk.get("seed") == 0.0
+
+
 def test_a_preset_brings_its_mirror_and_undo_takes_it_back(stage, tmp_path):
     look = {"look/mirror": "vertical", "look/trails": 0.5}
     PresetStore([tmp_path]).save(Preset(name="beta", bank="days", base=Seed(seed=1), controls=look, fade_s=0.0))

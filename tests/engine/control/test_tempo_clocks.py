@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.audio.tempo import Beat
-from engine.control.tempo import BAR, Clocks, HeardClock, LinkClock, MidiClock, TapClock, until
+from engine.control.tempo import BAR, Clocks, HeardClock, LinkClock, MidiClock, TapClock
 
 
 def pulses(clock: MidiClock, bpm: float, beats: float, begins: float = 0.0, jitter_s: float = 0.0) -> float:
@@ -164,14 +164,6 @@ def test_link_belongs_to_everyone_and_is_not_corrected(monkeypatch: pytest.Monke
     clocks.resync(0.0)
     clocks.nudge(0.1, 0.0)
     assert told(clocks, 0.0) == 1.5
-
-
-@pytest.mark.parametrize(
-    ("count", "every", "seconds"),
-    [(3.5, 1, 0.25), (3.5, BAR, 0.25), (4.5, BAR, 1.75), (8.0, BAR, 0.0), (-0.5, 1, 0.25)],
-)
-def test_how_long_until_the_beat(count: float, every: int, seconds: float):
-    assert until(Beat(count, 120.0), every) == pytest.approx(seconds)
 
 
 def test_link_follows_another_peer():

@@ -155,7 +155,8 @@ class Outlets:
             shown = Shown(draw_test_card(*self._size), now)
         else:
             level = 0.0 if desk.get("blackout") else float(desk.get("master"))
-            shown = Shown(held.rgba, now, level, Look.of(desk), bool(desk.get("flash/limit")))
+            look = Look.of(desk).moved(held.look)
+            shown = Shown(held.rgba, now, level, look, bool(desk.get("flash/limit")))
         if self._newest is None or not shown.same_as(self._newest):
             self._newest = shown
         return self._newest

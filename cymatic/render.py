@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +28,7 @@ from engine.errors import CymaticError
 
 if TYPE_CHECKING:
     from engine.bundle import Bundle
+    from engine.look import Look
 
 RUNTIMES = ("openvino", "onnxruntime")
 STOPPED = 130
@@ -123,12 +125,12 @@ def _render(args: argparse.Namespace, path: Path) -> tuple[int, float]:
 
         finish, look, times = Finish(), Look.held_by(controls), itertools.count()
 
-        def finished(image: NDArray[np.uint8]) -> None:
+        def finished(look: Look, image: NDArray[np.uint8]) -> None:
             """On the thread behind: the picture as the audience of a show would see it."""
             movie.picture(finish.show(Shown(image, next(times) / args.fps, look=look)))
 
         for painted in paint(heard(), rate, bundle, sessions, preset, controls=controls, fps=args.fps, seed=args.seed):
-            behind.do(finished, painted.image.copy())
+            behind.do(partial(finished, look.moved(painted.look)), painted.image.copy())
             frames += 1
             bar.update()
         if not frames:

@@ -9,7 +9,7 @@ changes no bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -37,7 +37,8 @@ VIGNETTE = (0.3, 1.7)
 SETTLE_S = 2.0
 """So long a look that has become neutral is still drawn, so that nobody can flash by switching it on and off."""
 
-_FADERS = ("hue", "saturation", "contrast", "trails", "vignette")
+FADERS = ("look/hue", "look/saturation", "look/contrast", "look/trails", "look/vignette")
+"""The controls that sound can move (`engine.reactivity`), in the order in which a picture says how far."""
 _WATCHED = (36, 64)  # points of the picture that the limiter looks at
 
 Float32 = NDArray[np.float32]
@@ -57,13 +58,23 @@ class Look:
     @classmethod
     def of(cls, desk: Desk) -> Look:
         """As the desk has it now."""
-        hue, saturation, contrast, trails, vignette = (float(desk.get(f"look/{name}")) for name in _FADERS)
+        hue, saturation, contrast, trails, vignette = (float(desk.get(name)) for name in FADERS)
         return cls(hue, saturation, contrast, str(desk.get("look/mirror")), trails, vignette)
 
     @classmethod
     def held_by(cls, controls: Mapping[str, Any]) -> Look:
         """As a preset's controls have it; what they do not name is neutral."""
         return cls(**{name.removeprefix("look/"): at for name, at in controls.items() if name.startswith("look/")})
+
+    def moved(self, by: Sequence[float]) -> Look:
+        """This look with each of `FADERS` so much further, within its range: as sound moves it for one picture."""
+        if not any(by):
+            return self
+        faders = zip(FADERS, (self.hue, self.saturation, self.contrast, self.trails, self.vignette), by, strict=True)
+        hue, saturation, contrast, trails, vignette = (
+            min(max(at + further, CONTROLS[name].minimum), CONTROLS[name].maximum) for name, at, further in faders
+        )
+        return Look(hue, saturation, contrast, self.mirror, trails, vignette)
 
     @property
     def neutral(self) -> bool:

@@ -57,6 +57,8 @@ class Painted:
     """How much the sound is like each of the bundle's nine scenes; sums to 1."""
     resets: int
     """Broken steps of the latent so far: 0 unless the bundle is broken."""
+    look: tuple[float, ...]
+    """How far maps move each of `engine.look.FADERS`; `engine.finish` draws the look."""
 
 
 @contextlib.contextmanager
@@ -119,7 +121,8 @@ def paint(
         if not between:
             image = painter.picture()
             features, scenes = painter.features, painter.scenes.likeness
-            yield Painted(now, image, w_plus[0], features.level, features.onset, scenes, painter.latents.resets)
+            resets = painter.latents.resets
+            yield Painted(now, image, w_plus[0], features.level, features.onset, scenes, resets, painter.look)
 
 
 def frame_count(sound_s: float, fps: float, seconds: float | None = None) -> int:

@@ -30,6 +30,7 @@ from engine.flash import FlashLimiter
 from engine.latents.blend import SlowLevel, blend
 from engine.latents.loop import LatentLoop
 from engine.latents.scenes import SceneReader
+from engine.look import FADERS
 from engine.reactivity import Map, Reactivity, measure
 from engine.runtime.session import Precision, Runtime, Session, Tensors
 from engine.slot import STAGES
@@ -87,9 +88,9 @@ class Painter:
         self._stepped_at: float | None = None
         self._shown_onsets = 0  # those that a picture has answered
         self._base = self._offset = self._w_avg
-        self._moved: Mapping[str, Any] = {}  # the controls, as the maps have moved them
         self._w_plus: Float32 = self._w_avg[np.newaxis]
         self.controls: dict[str, Any] = {c.name: c.default for c in REGISTRY if c.continuous}
+        self._moved: Mapping[str, Any] = self.controls  # as the maps have moved them
         self.stages_ms = dict.fromkeys(STAGES, 0.0)
         self._frame_ms: dict[str, float] = {}
         self._picture_ms: dict[str, float] = {}
@@ -112,6 +113,11 @@ class Painter:
     def swap(self, name: str, session: Session) -> Session:
         """Let another session run a graph from the next run on; the one that it replaces, which the caller closes."""
         return self._sessions[name].swap(session)
+
+    @property
+    def look(self) -> tuple[float, ...]:
+        """How far maps move each of `engine.look.FADERS` for the newest picture: the audience's side draws the look."""
+        return tuple(float(self._moved[name] - self.controls[name]) for name in FADERS)
 
     @property
     def stats(self) -> tuple[float, ...]:

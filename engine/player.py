@@ -138,7 +138,7 @@ class Player:
         painter.move(now)
         onset_at = max(self._captured_at - painter.features.since_onset_s, 0.0)
         rgba = self._fit(painter.picture())
-        self._links.slot.publish(rgba, self._captured_at, painter.stats, now, onset_at)
+        self._links.slot.publish(rgba, self._captured_at, painter.stats, now, onset_at, painter.look)
 
     def _struck(self) -> bool:
         """While the next frame waits for its turn: takes in what is heard; whether an onset wants its picture now."""

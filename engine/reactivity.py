@@ -43,12 +43,15 @@ class Map:
 
 
 def mappable() -> tuple[str, ...]:
-    """The controls that a map may move: all continuous ones of the look. Not the gain before analysis, whose answer
-    would come back to it, and not what counts in whole steps."""
+    """The controls that a map may move: all faders of the picture and of its look. Not the gain before analysis, whose
+    answer would come back to it, and not what counts in whole steps."""
     return tuple(
         control.name
         for control in REGISTRY
-        if control.kind == "float" and control.scope == "engine" and not control.step and control.name != "sound/gain"
+        if control.kind == "float"
+        and control.scope in ("engine", "look")
+        and not control.step
+        and control.name != "sound/gain"
     )
 
 

@@ -25,6 +25,8 @@ ATTEMPTS = 4
 STAGES = ("mel", "encoder", "recurrent", "blend", "generator")
 """What the engine measures of every frame, in the order of `Frame.stats`, in milliseconds. `mel` is all that is done to
 the new sound: gain and gate, mel columns, level, onset and beat."""
+LOOKS = 5
+"""How many faders of the look a picture may move: `engine.look.FADERS`."""
 CHECKED = 127
 """Every so many pixels one goes into the checksum: eight in a row of 1024, at another place in each."""
 
@@ -41,6 +43,7 @@ _PICTURE = np.dtype(
         ("onset_at", "<f8"),
         ("check", "<u8"),
         ("stats", "<f8", (len(STAGES),)),
+        ("look", "<f4", (LOOKS,)),
     ]
 )
 _ALIGN = 64
@@ -68,6 +71,8 @@ class Frame:
     """`checksum` of the picture as the engine painted it."""
     onset_at: float = 0.0
     """When the sound was captured by which the newest onset in this picture was known; 0 before the first."""
+    look: tuple[float, ...] = (0.0,) * LOOKS
+    """How far the sound moves each of `engine.look.FADERS` for this picture, by the maps of the preset."""
 
     @property
     def whole(self) -> bool:
@@ -137,6 +142,7 @@ class FrameSlot:
         stats: tuple[float, ...],
         started_at: float | None = None,
         onset_at: float = 0.0,
+        look: tuple[float, ...] = (0.0,) * LOOKS,
     ) -> int:
         """Shows `rgba` [H, W, 4] to the reader and returns its index. Writing thread only; never waits."""
         written_at = time.perf_counter()
@@ -149,7 +155,7 @@ class FrameSlot:
         pixels[...] = rgba
         started_at = written_at if started_at is None else started_at
         published_at = time.perf_counter()
-        head[0] = (sequence, index, captured_at, started_at, written_at, published_at, onset_at, check, stats)
+        head[0] = (sequence, index, captured_at, started_at, written_at, published_at, onset_at, check, stats, look)
         self._barrier()
         head["sequence"] = sequence + 1
         self._barrier()
@@ -177,12 +183,12 @@ class FrameSlot:
         self._barrier()
         rgba = pixels.copy()
         # A copy: `tolist` alone leaves `stats` looking into the shared memory, past the check below.
-        _, index, captured_at, started_at, written_at, published_at, onset_at, check, stats = head.copy()[0].tolist()
+        _, index, captured, started, written, published, onset, check, stats, look = head.copy()[0].tolist()
         self._barrier()
         if int(head["sequence"][0]) != sequence:
             return None
-        ms = tuple(map(float, stats))
-        return Frame(index, rgba, captured_at, started_at, written_at, published_at, ms, check, onset_at)
+        ms, moves = tuple(map(float, stats)), tuple(map(float, look))
+        return Frame(index, rgba, captured, started, written, published, ms, check, onset, moves)
 
     def close(self) -> None:
         """Lets go of the memory; the creator also unlinks it. Safe to call twice."""

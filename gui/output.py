@@ -319,7 +319,7 @@ class OutputWindow(QObject):
             self._shown = self._frame
         if self._shown is None:
             return Picture(self._loading_card(), level, "stretch")
-        look, limit = Look.of(desk), bool(desk.get("flash/limit"))
+        look, limit = Look.of(desk).moved(self._shown.look), bool(desk.get("flash/limit"))
         return Picture(self._shown.rgba, level, self.sizing, look=look, limit=limit)
 
     def _pixels(self) -> tuple[int, int]:

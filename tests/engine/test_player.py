@@ -149,6 +149,15 @@ def test_without_sound_weight_nothing_moves(show):
     assert (show.frame(later=5).rgba == before).all()
 
 
+def test_a_picture_brings_how_far_the_sound_moves_its_look(show):
+    moved = {"feature": "level", "control": "look/vignette", "amount": 0.5, "attack_s": 0.0, "release_s": 0.0}
+    show.links.preset.put({**SEED, "maps": [moved]})
+    assert show.frame().look == (0.0,) * 5
+    show.sound.amplitude = 0.5
+    wait_until(lambda: show.frame().look[4] > 0.3, what="a vignette that the sound moves")
+    assert show.frame().look[:4] == (0.0,) * 4
+
+
 def test_times_and_stages_are_those_of_the_picture(show):
     show.links.preset.put(SEED)
     frames = [show.frame() for _ in range(12)]

@@ -11,6 +11,7 @@ from engine.audio.features import FastFeatures
 from engine.audio.tempo import Beat
 from engine.bundle import load_bundle
 from engine.control.registry import CONTROLS, REGISTRY
+from engine.look import FADERS, Look
 from engine.offline import open_sessions, paint
 from engine.painter import Painter
 from engine.reactivity import FEATURES, Map, Reactivity, mappable, measure
@@ -116,8 +117,8 @@ def test_maps_fade_with_their_preset_and_a_fade_that_is_overtaken_goes_on():
 
 def test_what_can_be_mapped():
     names = set(mappable())
-    assert {"speed", "gain/fine", "truncation", "reactivity"} <= names
-    assert not names & {"sound/gain", "seed", "master", "blackout", "latency/offset", "look/hue"}
+    assert {"speed", "gain/fine", "truncation", "reactivity", *FADERS} <= names
+    assert not names & {"sound/gain", "seed", "master", "blackout", "latency/offset", "look/mirror"}
     assert all(CONTROLS[name].kind == "float" for name in names)
 
 
@@ -145,6 +146,28 @@ def test_a_map_moves_the_picture_only_while_its_feature_is_heard(bundle, session
     )
     np.testing.assert_array_equal(one[:14], other[:14])
     assert np.abs(one[-1] - other[-1]).max() > 0.1
+
+
+def test_a_map_of_the_look_moves_it_by_picture_and_leaves_what_is_painted_alone(bundle, sessions):
+    sound = np.concatenate([np.zeros(RATE // 2, np.float32), tone(100, 0.5)])
+    maps = [
+        {"feature": "bass", "control": "look/hue", "amount": 0.25, "release_s": 0.0},
+        {"feature": "bass", "control": "look/saturation", "amount": 1.0, "release_s": 0.0},
+    ]
+    plain = {"base": {"seed": 3}, "offset": None}
+    controls = {"look/saturation": 1.5}
+    one, other = (
+        [(frame.image.copy(), frame.look) for frame in paint(sound, RATE, bundle, sessions, preset, controls=controls)]
+        for preset in ({**plain, "maps": maps}, plain)
+    )
+    assert all(np.array_equal(mine[0], theirs[0]) for mine, theirs in zip(one, other, strict=True))
+    assert {look for _, look in other} == {(0.0,) * 5}
+    assert one[13][1] == (0.0,) * 5, "nothing was heard yet"
+    hue, saturation, *rest = one[-1][1]
+    assert 30.0 < hue <= 90.0
+    assert saturation == pytest.approx(0.5), "its range ends at 2"
+    assert rest == [0.0, 0.0, 0.0]
+    assert Look(hue=170.0, saturation=1.5).moved(one[-1][1]) == Look(hue=180.0, saturation=2.0)
 
 
 def test_a_clock_that_is_told_counts_before_what_is_heard(bundle, sessions):

@@ -107,7 +107,7 @@ class Soak:
                 self._fault.end(self._trial)
                 harm.ended_at = time.perf_counter()
             self._close_when_over(harm, now)
-        self._look_at_display()
+        self._look_at_display(now)
         if now >= max(self._steady_at, self._sampled_at + SAMPLE_S):
             self._sampled_at = now
             self._sample(now)
@@ -160,12 +160,14 @@ class Soak:
                 self._loads.append(painted[0] - since)
                 self._engine = (pid, 0.0)
 
-    def _look_at_display(self) -> None:
-        if self._display is not None:
-            points = points_of(self._display.pixels)
-            if (what := blank(points)) is not None:
-                mean, spread = round(float(points.mean()), 2), round(float(points.std()), 2)
-                self._ledger.complain({"what": what, "on": "the display", "mean": mean, "spread": spread})
+    def _look_at_display(self, now: float) -> None:
+        if self._display is None or not self._ledger.pace.seen:  # nothing has been handed to it yet
+            return
+        points = points_of(self._display.pixels)
+        if (what := blank(points)) is not None:
+            told = {"what": what, "on": "the display", "at_s": round(now - self._began_at, 2)}
+            mean, spread = round(float(points.mean()), 2), round(float(points.std()), 2)
+            self._ledger.complain({**told, "mean": mean, "spread": spread})
 
     def _sample(self, now: float) -> None:
         for name, pid in (("stage", self._trial.show.pid), ("engine", self._trial.row["pid"])):

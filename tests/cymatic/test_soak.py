@@ -82,6 +82,21 @@ def test_a_show_comes_back_from_whatever_is_done_to_it(tiny_bundle, clean_env, t
     assert [line for line in told["broken"] if not any(word in line for word in excused)] == []
 
 
+@pytest.mark.display
+@pytest.mark.soundserver
+def test_with_windows_the_display_is_looked_at(tiny_bundle, clean_env, tmp_path):
+    if missing("Xvfb"):
+        pytest.skip("not installed: Xvfb")
+    output = tmp_path / "verdict.json"
+    show = ("--bundle", tiny_bundle, "--fps", 30, "--runtime", "onnxruntime", "--window")
+    run(clean_env, "--hours", 6 / 3600, "--faults", "none", "--json", output, *show)
+    told = json.loads(output.read_text())
+    assert told["pictures"]["bad"] == [], "nor does what stood there before the first picture count"
+    outside = told["outside_faults"]
+    assert 20 < outside["shown"] < outside["pictures"] + 5, "each picture once, however often it was drawn"
+    assert list(outside["seconds_at_fps"]) == ["30"]
+
+
 def test_a_show_that_cannot_begin_is_no_verdict(tiny_bundle, clean_env, tmp_path):
     """Here without PulseAudio, so that a file is played."""
     programs = tmp_path / "programs"

@@ -79,8 +79,7 @@ class Keeper:
         source = {"source": "demo", "device": None} if device == "demo" else {"source": "mic", "device": device}
         self._tell(f"changing to {device}, the last picture stays meanwhile", None)
         self._supervisor.replace({**before, **source, "channel": channel, "heard": None})
-        self._read_status()  # the last one of the engine that has ended
-        self._before = before, undo
+        self._before = self._before or (before, undo)  # what was chosen a moment ago was never heard
         self._late_before += self._late_now
         self._late_now = 0
         self.status = {**self.status, "state": "loading"}
@@ -106,12 +105,14 @@ class Keeper:
         if newest is None:
             return
         self._status_index, status = newest
-        # What an earlier engine told of its sound and speed stays to be seen while a new one loads.
-        self.status = {**self.status, **status} if status["state"] != "playing" else status
         for at, line in status.get("events", ()):
             if at > self._heard_until:
                 self._heard_until = at
                 self._tell(line, at)
+        if self._supervisor.replacing:  # the rest is true of an engine that is on its way out
+            return
+        # What an earlier engine told of its sound and speed stays to be seen while a new one loads.
+        self.status = {**self.status, **status} if status["state"] != "playing" else status
         if status["state"] == "playing":
             self._before = None
         self._late_now = status.get("late_frames", self._late_now)

@@ -6,6 +6,9 @@ within a minute it is long.
 
 A sign of life is a beat (a new status) or work (time on a processor). An engine that loads a large bundle for the first
 time, on a busy machine, may give no beat for minutes and is well; one that has been stopped does not work at all.
+
+An engine that is to go is told so by the end of its lifeline and seen off by `poll`, which kills it when it takes too
+long. The next one begins when it has gone: there is one sound device, and one writer of pictures.
 """
 
 from __future__ import annotations
@@ -49,7 +52,10 @@ BACK_OFF_S = 0.25
 RETRY_S = 10.0
 """Pause before the next start after `FAILURES` failures within `WITHIN_S`; sooner ones double from `BACK_OFF_S`."""
 GRACE_S = 1.2
-"""How long `stop` waits before it kills; together with the kill a show ends within two seconds."""
+"""How long an engine may take to end before it is killed; together with the kill a show ends within two seconds."""
+KILLED_S = 0.5
+"""How long a killed one is waited for; one that is stuck in a driver may never go."""
+LAST_WORDS_S = 0.1
 TAIL_LINES = 40
 
 
@@ -81,6 +87,8 @@ class Supervisor:
         self._command = tuple(command)
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
+        self._leaving: tuple[subprocess.Popen[bytes], float] | None = None
+        """An engine that was let go, and when it is killed if it has not gone by then."""
         self._drain: threading.Thread | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._failures: deque[float] = deque(maxlen=FAILURES)
@@ -91,6 +99,8 @@ class Supervisor:
         self._worked_s = 0.0
         self._restart_at: float | None = None
         self.restarts = 0
+        self.replacing = False
+        """Whether `replace` was called and its engine has not begun yet: what is told meanwhile the last one tells."""
 
     @property
     def pid(self) -> int | None:
@@ -107,6 +117,8 @@ class Supervisor:
         self._polled_at = self._beat_at = self._worked_at = self._clock()
         self._worked_s = 0.0
         self._restart_at = None
+        self.replacing = False
+        self._tail = deque(maxlen=TAIL_LINES)  # the last one may still speak to its own
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -114,7 +126,7 @@ class Supervisor:
             stderr=subprocess.PIPE,
             cwd=Path(__file__).parents[1],  # `-m engine` means this package, wherever the performer's shell stands
         )
-        self._drain = threading.Thread(target=self._read_stderr, args=(self._process,), name="engine-stderr")
+        self._drain = threading.Thread(target=self._read_stderr, args=(self._process, self._tail), name="engine-stderr")
         self._drain.daemon = True  # a grandchild that keeps the pipe open must not keep the stage
         self._drain.start()
         assert self._process.stdin is not None
@@ -129,6 +141,9 @@ class Supervisor:
         self._polled_at = now
         self._beat_at += away
         self._worked_at += away
+        if self._leaving is not None:
+            self._see_off(*self._leaving, now)
+            return None
         if self._restart_at is not None and now >= self._restart_at:
             return self._try_again()
         if self._process is None:
@@ -151,14 +166,27 @@ class Supervisor:
         self._restart_at = self._clock()
 
     def replace(self, options: Mapping[str, Any]) -> None:
-        """End the engine that plays, within `GRACE_S`, and start one with other options."""
-        self._end(GRACE_S)
+        """End the engine that plays, and start one with other options once it has gone and holds no device any more;
+        `poll` sees to both."""
+        self._let_go(GRACE_S)
         self.start_over(options)
+        self.replacing = True
 
     def stop(self) -> None:
         """Ends the engine and takes its threads in; at most 2 s. Safe to call twice."""
         self._restart_at = None
-        self._end(GRACE_S)
+        self._let_go(GRACE_S)
+        if self._leaving is not None:
+            (process, _), self._leaving = self._leaving, None
+            try:
+                process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(KILLED_S)
+        if self._drain is not None:
+            self._drain.join(LAST_WORDS_S)
+            self._drain = None
 
     def _look(self, now: float, beat_index: int, enough_s: float) -> None:
         """Takes note of a beat, or of `enough_s` seconds of work since the last sign of life."""
@@ -189,39 +217,43 @@ class Supervisor:
         return None
 
     def _failed(self, what: str) -> Failure:
-        self._end(0.0)
+        self._let_go(0.0)
+        if self._drain is not None and self._leaving is None:  # it is dead, and all that it said is in the pipe
+            self._drain.join(LAST_WORDS_S)
         now = self._clock()
         self._failures.append(now)
-        last = next((line for line in reversed(self._tail) if line.strip()), "")
-        self._tail.clear()  # they are not the next one's last words
+        last = next((line for line in reversed(self.tail) if line.strip()), "")
         said = f"; its last words: {last.strip()[:200]}" if last else ""
         recent = sum(now - failure < WITHIN_S for failure in self._failures)
         pause = BACK_OFF_S * 2 ** (recent - 1) if recent < FAILURES else RETRY_S
         self._restart_at = now + pause
         return Failure(what + said, pause, recent == FAILURES)
 
-    def _end(self, grace_s: float) -> None:
+    def _let_go(self, grace_s: float) -> None:
+        """Closes the lifeline of the engine; what becomes of it `_see_off` sees."""
         process, self._process = self._process, None
         if process is None:
             return
         assert process.stdin is not None
         with contextlib.suppress(OSError):  # unsent options of an engine that died
             process.stdin.close()
-        try:
-            process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver: not even kill is quick
-                process.wait(0.5)
-        if self._drain is not None:
-            self._drain.join(0.5)
-            self._drain = None
+        if process.poll() is None:
+            self._leaving = process, self._clock() + grace_s
 
-    def _read_stderr(self, process: subprocess.Popen[bytes]) -> None:
+    def _see_off(self, process: subprocess.Popen[bytes], kill_at: float, now: float) -> None:
+        if process.poll() is not None:
+            self._leaving = None
+        elif now >= kill_at:
+            process.kill()
+            if now >= kill_at + KILLED_S:
+                self._leaving = None
+
+    @staticmethod
+    def _read_stderr(process: subprocess.Popen[bytes], tail: deque[str]) -> None:
         assert process.stderr is not None
         with process.stderr as stream:
             for line in stream:
-                self._tail.append(line.decode(errors="replace").rstrip())
+                tail.append(line.decode(errors="replace").rstrip())
 
 
 def _reason(code: int) -> str:

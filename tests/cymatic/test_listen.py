@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import wait_until
 
@@ -42,3 +43,32 @@ def test_the_demo_instead_of_a_file_and_an_input_that_is_not_there(stage, noise)
     assert [line for line in stage.errors if "going back" in line], stage.errors
     wait_until(lambda: heard(stage) == "demo", 60, "the demo again")
     assert stage.fatal is None
+
+
+def test_blackout_works_while_the_input_is_changed(stage, noise):
+    """The engine before is frozen, so it takes as long to end as an engine may."""
+    wait_until(lambda: heard(stage) == noise.name and stage.present() is not None, 60, "a picture")
+    told, before = dict(stage.status), psutil.Process(stage.engine_pid)
+    before.suspend()
+    stage.listen("demo")
+    stage.desk.set("blackout", True, "test")
+    stage.tick()
+    assert not stage.present()[..., :3].any()
+    stage.desk.set("blackout", False, "test")
+    stage.tick()
+    assert stage.present()[..., :3].any()
+    assert before.is_running(), "all that while it is on its way out"
+    stage._links.status.put(told)  # its last word
+    stage.tick()
+    assert stage.status["state"] == "loading", "which nobody takes for the next one's"
+    wait_until(lambda: heard(stage) == "demo", 60, "the demo")
+    assert not before.is_running()
+
+
+def test_of_two_choices_that_cannot_be_heard_what_was_heard_before_comes_back(stage, noise):
+    wait_until(lambda: heard(stage) == noise.name, 60, "the file")
+    stage.listen("no such input")
+    stage.tick()
+    stage.listen("nor this one")
+    wait_until(lambda: heard(stage) or any("going back" in line for line in stage.errors), 60, "a line")
+    wait_until(lambda: heard(stage) == noise.name, 60, "the file again")

@@ -182,7 +182,50 @@ def test_an_engine_without_a_sign_of_life_is_started_again(start, clock, loading
     for beat in range(1, 4):  # it lives
         assert pass_time(watched, clock, limits.idle_s * 0.9, beat, loading) == ""
     assert "no sign of life" in pass_time(watched, clock, limits.idle_s * 0.2, 3, loading)
+    see_off(watched)
     assert not first.is_running()
+
+
+def see_off(watched: Supervisor) -> None:
+    """Polls, while no time passes, until the engine that was let go has gone."""
+
+    def gone() -> bool:
+        watched.poll(0, loading=True)
+        return watched._leaving is None
+
+    wait_until(gone, what="the end of an engine that was let go")
+
+
+@pytest.mark.parametrize("code", [OBEDIENT, DEAF], ids=["that obeys", "that does not"])
+def test_the_engine_that_replaces_another_begins_when_that_has_gone(start, clock, code):
+    watched = start(code)
+    first = psutil.Process(watched.pid)
+    if code == DEAF:
+        first.suspend()
+    watched.replace({"bundle": "y"})
+    watched._command = (sys.executable, "-c", ECHOING)
+    assert first.is_running(), "nobody waits for it"
+    assert watched.replacing
+
+    def begun() -> bool:
+        clock.now += 0.02
+        watched.poll(1, loading=True)
+        assert watched.pid is None or not first.is_running(), "two engines at a time"
+        return watched.pid is not None
+
+    wait_until(begun, what="the next engine")
+    assert not watched.replacing
+    wait_until(lambda: watched.tail == ['{"bundle": "y"}'], what="the engine's echo")
+
+
+def test_an_engine_on_its_way_out_goes_with_the_show(start):
+    watched = start(DEAF)
+    first = psutil.Process(watched.pid)
+    watched.replace({"bundle": "y"})
+    watched.stop()
+    assert not first.is_running()
+    assert watched.poll(1, loading=True) is None
+    assert watched.pid is None
 
 
 @pytest.mark.parametrize(("loading", "limits"), [(False, supervisor.PLAYING), (True, supervisor.LOADING)])

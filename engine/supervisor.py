@@ -5,7 +5,8 @@ The supervisor has no thread that watches: the stage calls `poll` while it goes 
 within a minute it is long.
 
 A sign of life is a beat (a new status) or work (time on a processor). An engine that loads a large bundle for the first
-time, on a busy machine, may give no beat for minutes and is well; one that has been stopped does not work at all.
+time, on a busy machine, may give no beat for minutes and is well, and while it waits for a disk or a virus scanner it
+does not even work. One that has been stopped does neither, and the system says so of it.
 
 An engine that is to go is told so by the end of its lifeline and seen off by `poll`, which kills it when it takes too
 long. The next one begins when it has gone: there is one sound device, and one writer of pictures.
@@ -153,8 +154,10 @@ class Supervisor:
             return self._failed(f"the engine stopped ({_reason(code)})")
         patience = LOADING if loading else PLAYING
         self._look(now, beat_index, WORKING * patience.idle_s)
-        if now - self._worked_at > patience.idle_s:
-            return self._failed(f"the engine gave no sign of life for {patience.idle_s:g} s")
+        idle_s = now - self._worked_at
+        limit_s = PLAYING.idle_s if idle_s > PLAYING.idle_s and self._stopped() else patience.idle_s
+        if idle_s > limit_s:
+            return self._failed(f"the engine gave no sign of life for {limit_s:g} s")
         if now - self._beat_at > patience.busy_s:
             return self._failed(f"the engine has worked on one thing for {patience.busy_s:g} s and does not get on")
         return None
@@ -215,6 +218,14 @@ class Supervisor:
         except OSError as error:
             return self._failed(f"the engine cannot be started: {error}")
         return None
+
+    def _stopped(self) -> bool:
+        """Whether the system holds it, as after SIGSTOP: one that waits for a disk or for sound is not stopped."""
+        assert self._process is not None
+        try:
+            return bool(psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED)
+        except psutil.Error:  # it has just ended
+            return False
 
     def _failed(self, what: str) -> Failure:
         self._let_go(0.0)

@@ -196,6 +196,17 @@ def see_off(watched: Supervisor) -> None:
     wait_until(gone, what="the end of an engine that was let go")
 
 
+def test_a_loading_engine_that_is_stopped_is_told_from_one_that_waits(start, clock):
+    """As it is by SIGSTOP; one that waits for a disk sleeps."""
+    watched = start(DEAF)
+    watched.poll(1, loading=True)
+    assert pass_time(watched, clock, 10 * supervisor.PLAYING.idle_s, 1, loading=True) == ""
+    engine = psutil.Process(watched.pid)
+    engine.suspend()
+    wait_until(lambda: engine.status() == psutil.STATUS_STOPPED, what="the stop")
+    assert "no sign of life for 3 s" in pass_time(watched, clock, supervisor.PLAYING.idle_s, 1, loading=True)
+
+
 @pytest.mark.parametrize("code", [OBEDIENT, DEAF], ids=["that obeys", "that does not"])
 def test_the_engine_that_replaces_another_begins_when_that_has_gone(start, clock, code):
     watched = start(code)

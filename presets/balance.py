@@ -6,8 +6,9 @@ picture, by taking that anchor away:
 
     seenᵢ = |G(all) − G(all but i)| / |G(i alone) − G(none)|
 
-with |·| the mean difference of small pictures in grey levels. If one anchor is seen less than `ENOUGH`, strengths are
-searched that make the least of
+with |·| the mean difference in grey levels of two small pictures, of their tones and, `TEXTURE` times, of the grain in
+each place: rain at night has the tone of its sky, and is told from it by its drops. If one anchor is seen less than
+`ENOUGH`, strengths are searched that make the least of
 
     |G(i alone) − G(none)| · min(1, seenᵢ)²
 
@@ -39,6 +40,7 @@ FAINT = 2.0  # grey levels; an anchor that changes less of the picture when alon
 STRENGTHS = -0.3 * np.arange(9)  # logarithms of an anchor's strength: the grid
 CLOSER = (0.15, 0.08, 0.04, 0.02)  # steps from the best place on it
 ROWS = 72  # of the small pictures
+TEXTURE = 8.0  # of a grey level of tone, what one of grain counts: what moves both alike in most scenes of a landscape
 SAMPLE_RATE, LATENT_HZ, SETTLED_S = 48_000, 30, 0.4
 
 Float32 = NDArray[np.float32]
@@ -197,12 +199,23 @@ def _raised(look: Callable[[Float32], Float32], offsets: Sequence[Float32], pull
 
 
 def small(picture: NDArray[np.uint8]) -> Float32:
-    """Means of whole blocks, about `ROWS` of them from top to bottom: `[rows, columns, 3]`."""
+    """Tone and grain of whole blocks, about `ROWS` of them from top to bottom: `[rows, columns, 4]`.
+
+    A third of each colour's mean, so that the sum of differences is one of grey levels, and `TEXTURE` times the
+    deviation of the brightness.
+    """
     block = max(1, picture.shape[0] // ROWS)
     rows, columns = picture.shape[0] // block, picture.shape[1] // block
-    lines = picture[: rows * block, : columns * block].reshape(rows, block, -1).sum(1, dtype=np.uint32)
-    means: Float32 = lines.reshape(rows, columns, block, 3).sum(2, dtype=np.float32) / np.float32(block**2)
-    return means
+    red, green, blue = np.moveaxis(picture[: rows * block, : columns * block], 2, 0).astype(np.int32)
+    bright = red + green + blue
+
+    def mean(values: NDArray[np.int32]) -> Float64:
+        lines = values.reshape(rows, block, -1).sum(1, dtype=np.int32)
+        means: Float64 = lines.reshape(rows, columns, block).sum(2) / block**2
+        return means
+
+    grain = TEXTURE * np.sqrt(mean(bright * bright) - mean(bright) ** 2)
+    return (np.stack([mean(red), mean(green), mean(blue), grain], 2) / 3.0).astype(np.float32)
 
 
 def _total(offsets: Sequence[Float32], like: Float32) -> Float32:
@@ -210,4 +223,5 @@ def _total(offsets: Sequence[Float32], like: Float32) -> Float32:
 
 
 def _change(first: Float32, second: Float32) -> float:
-    return float(np.abs(first - second).mean())
+    """From one small picture to another, in grey levels."""
+    return float(np.abs(first - second).sum(2).mean())

@@ -6,9 +6,10 @@ picture, by taking that anchor away:
 
     seenᵢ = |G(all) − G(all but i)| / |G(i alone) − G(none)|
 
-with |·| the mean difference in grey levels of two small pictures, of their tones and, `TEXTURE` times, of the grain in
-each place: rain at night has the tone of its sky, and is told from it by its drops. If one anchor is seen less than
-`ENOUGH`, strengths are searched that make the least of
+with |·| the mean difference of two small pictures, of their tones and, `TEXTURE` times, of the grain in each place:
+rain at night has the tone of its sky, and is told from it by its drops. It is counted in grey levels of a picture of
+middle brightness, and by contrast (Weber): a thunderstorm that darkens a field does not hide it. If one anchor is seen
+less than `ENOUGH`, strengths are searched that make the least of
 
     |G(i alone) − G(none)| · min(1, seenᵢ)²
 
@@ -33,14 +34,15 @@ from engine.runtime.session import Session
 
 __all__ = ["Balance", "Sight", "Sketch", "balance", "scaled", "small", "weigh"]
 
-ENOUGH = 0.65
+ENOUGH = 0.8
 CLEAR = 10.0  # grey levels; an anchor that pulls whole and alone changes less of the picture is raised
 RAISED = np.linspace(0.1, 0.7, 7)  # logarithms of what it is multiplied with
 FAINT = 2.0  # grey levels; an anchor that changes less of the picture when alone shows nothing that could be hidden
 STRENGTHS = -0.3 * np.arange(9)  # logarithms of an anchor's strength: the grid
 CLOSER = (0.15, 0.08, 0.04, 0.02)  # steps from the best place on it
 ROWS = 72  # of the small pictures
-TEXTURE = 8.0  # of a grey level of tone, what one of grain counts: what moves both alike in most scenes of a landscape
+TEXTURE = 8.0  # of a grey level of tone, what one of grain counts: so both weigh much the same in most scenes
+MIDDLE, DARK = 85.0, 16.0  # brightness at which a grey level counts for one, and below which the eye sees no better
 SAMPLE_RATE, LATENT_HZ, SETTLED_S = 48_000, 30, 0.4
 
 Float32 = NDArray[np.float32]
@@ -201,8 +203,8 @@ def _raised(look: Callable[[Float32], Float32], offsets: Sequence[Float32], pull
 def small(picture: NDArray[np.uint8]) -> Float32:
     """Tone and grain of whole blocks, about `ROWS` of them from top to bottom: `[rows, columns, 4]`.
 
-    A third of each colour's mean, so that the sum of differences is one of grey levels, and `TEXTURE` times the
-    deviation of the brightness.
+    The logarithm of each colour's mean, a third of it, so that the sum of differences is one of grey levels, and
+    `TEXTURE` times the deviation of the brightness over its mean.
     """
     block = max(1, picture.shape[0] // ROWS)
     rows, columns = picture.shape[0] // block, picture.shape[1] // block
@@ -214,8 +216,10 @@ def small(picture: NDArray[np.uint8]) -> Float32:
         means: Float64 = lines.reshape(rows, columns, block).sum(2) / block**2
         return means
 
-    grain = TEXTURE * np.sqrt(mean(bright * bright) - mean(bright) ** 2)
-    return (np.stack([mean(red), mean(green), mean(blue), grain], 2) / 3.0).astype(np.float32)
+    tones = [np.log(mean(colour) + DARK) / 3.0 for colour in (red, green, blue)]
+    deviation = np.sqrt(mean(bright * bright) - mean(bright) ** 2)
+    grain = TEXTURE * deviation / (mean(bright) + 3.0 * DARK)
+    return ((MIDDLE + DARK) * np.stack([*tones, grain], 2)).astype(np.float32)
 
 
 def _total(offsets: Sequence[Float32], like: Float32) -> Float32:

@@ -10,7 +10,12 @@ import pytest
 from flash_rule import most_flashes_a_second
 from numpy.typing import NDArray
 
+from engine.audio.sources import DEMO, SoundFile
+from engine.bundle import find_bundle, load_bundle
 from engine.flash import FlashLimiter
+from engine.offline import open_sessions, paint
+from presets.compose import compose
+from presets.store import PresetStore
 
 SIZE = (72, 128)
 Image = NDArray[np.uint8]
@@ -55,14 +60,109 @@ def test_two_flashes_a_second_pass_untouched(pair: tuple[Image, Image]) -> None:
     assert limiter.limited == 0
 
 
-def test_faint_small_and_bright_flicker_pass_untouched() -> None:
-    small = BLACK.copy()
-    small[: SIZE[0] // 3, : SIZE[1] // 3] = 255  # a ninth of the picture
+def chequered(one: Image, other: Image, squares: int) -> tuple[Image, Image]:
+    """A chequerboard of so many squares down, and the same with its colours changed over."""
+    side = SIZE[0] / squares
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    odd = ((y // side + x // side) % 2 == 1)[..., None]
+    return np.where(odd, one, other), np.where(odd, other, one)
+
+
+@pytest.mark.parametrize("hz", [4.0, 15.0])
+@pytest.mark.parametrize("squares", [4, 9, 18, 36])
+def test_what_is_light_and_dark_in_turns_is_a_flash_of_all_of_it(squares: int, hz: float) -> None:
+    wanted = strobe(*chequered(BLACK, GREY, squares), hz, 60.0, 3.0)
+    assert most_flashes_a_second(wanted, 60.0) > 3
+    shown, limiter = passed(wanted, 60.0)
+    assert most_flashes_a_second(shown, 60.0) <= 3
+    assert limiter.limiting
+
+
+def test_parts_that_flash_one_after_the_other_are_held_back() -> None:
+    """Two halves of a chequerboard, each five times a second, the second a quarter of a flash after the first."""
+    boards = chequered(BLACK, GREY, 9)
+    wanted = [
+        np.where(boards[0] > 0, *(GREY, BLACK)[:: 1 - 2 * (i // 3 % 2)])
+        + np.where(boards[1] > 0, *(GREY, BLACK)[:: 1 - 2 * ((i + 1) // 3 % 2)])
+        for i in range(90)
+    ]
+    assert most_flashes_a_second(wanted, 30.0) > 3
+    shown, limiter = passed(wanted, 30.0)
+    assert most_flashes_a_second(shown, 30.0) <= 3
+    assert limiter.limiting
+
+
+def patched(top: int, left: int, height: int, width: int) -> Image:
+    image = BLACK.copy()
+    image[top : top + height, left : left + width] = 255
+    return image
+
+
+def test_small_faint_and_bright_flicker_passes_untouched() -> None:
+    small = patched(10, 20, SIZE[0] // 7, SIZE[1] // 7)  # less than a quarter of a third each way
     faint, bright = (flat(60, 60, 60), flat(90, 90, 90)), (flat(235, 235, 235), WHITE)
     for pair in ((BLACK, small), faint, bright):
-        shown, limiter = passed(strobe(*pair, 10.0, 30.0, 3.0), 30.0)
+        wanted = strobe(*pair, 10.0, 30.0, 3.0)
+        assert most_flashes_a_second(wanted, 30.0) <= 3
+        shown, limiter = passed(wanted, 30.0)
         assert limiter.limited == 0, pair[0][0, 0]
         assert len(shown) == 90
+
+
+def test_over_a_quarter_of_a_field_anywhere_is_held_back() -> None:
+    rng = np.random.default_rng(2)
+    down, across = SIZE[0] // 3, SIZE[1] // 3
+    shapes = [(down // 2 + 1, across // 2 + 2), (down, across // 4 + 2), (down // 4 + 2, across)]
+    for height, width in shapes * 4:
+        top, left = rng.integers(0, SIZE[0] - height), rng.integers(0, SIZE[1] - width)
+        wanted = strobe(BLACK, patched(top, left, height, width), 10.0, 30.0, 2.0)
+        assert most_flashes_a_second(wanted, 30.0) > 3
+        shown, _ = passed(wanted, 30.0)
+        assert most_flashes_a_second(shown, 30.0) <= 3, (top, left, height, width)
+
+
+@pytest.fixture(scope="module")
+def foam() -> list[Image]:
+    """Water that falls fast: every point of it is light and dark many times a second, each at its own time."""
+    rng = np.random.default_rng(3)
+    drops = np.kron(rng.random((400, SIZE[1])) < 0.4, np.ones((3, 1), bool))
+    images = []
+    for i in range(90):
+        image = flat(20, 40, 70)
+        image[..., :3][np.roll(drops, 7 * i, 0)[: SIZE[0]]] = 210
+        images.append(image)
+    return images
+
+
+def test_what_moves_on_is_no_flash(foam: list[Image]) -> None:
+    assert most_flashes_a_second(foam, 30.0) > 3, "as its points have it"
+    shown, limiter = passed(foam, 30.0)
+    assert limiter.limited == 0
+    assert all(np.array_equal(a, b) for a, b in zip(shown, foam, strict=True))
+
+
+def test_a_strobe_over_what_moves_is_held_back(foam: list[Image]) -> None:
+    dark = [image // 2 + 128 * (BLACK > 0) for image in foam]
+    for hz in (4.0, 10.0):
+        _, limiter = passed([(foam, dark)[int(2 * hz * i / 30.0) % 2][i].astype(np.uint8) for i in range(90)], 30.0)
+        assert limiter.limited > 30
+
+
+@pytest.mark.parametrize("preset", ["inferno", "gorge"])
+def test_flames_and_foam_of_the_shipped_bundle_are_no_flashes(preset: str) -> None:
+    bundle = load_bundle(find_bundle("landscape"))
+    sound, place = SoundFile(DEMO), PresetStore.standard().load(preset)
+    with open_sessions(bundle, threads=1) as sessions:
+        controls = {**place.controls, "flash/limit": False}
+        told = compose(place, bundle, serial=0)
+        painting = paint(sound.mono(), sound.sample_rate, bundle, sessions, told, controls=controls, seconds=2.5)
+        limiter = FlashLimiter()
+        wanted = []
+        for painted in painting:
+            limiter.limit(painted.image, painted.seconds)
+            wanted.append(painted.image.copy())
+    assert most_flashes_a_second(wanted, 30.0) > 3, "as their points have it"
+    assert limiter.limited == 0
 
 
 def test_half_the_picture_strobing_is_held_back() -> None:

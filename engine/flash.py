@@ -2,9 +2,10 @@
 
 General and red flashes as WCAG 2.2 (criterion 2.3.1, "three flashes or below threshold") and ITU-R BT.1702 count
 them: pairs of opposing changes of relative luminance by a tenth or more whose darker picture is below 0.80, and pairs
-of opposing changes that involve a saturated red, concurrently over more than a quarter of any field of 10 degrees.
-Such a field is taken for a third of the picture each way, wherever it lies (WCAG: 341×256 pixels of 1024×768). More
-than a quarter of the whole picture, as BT.1702 has it, is more than a quarter of one of those.
+of opposing changes by more than 0.2 in the chromaticity diagram of CIE 1976 UCS, one of whose colours is a saturated
+red, R / (R + G + B) of 0.8 or more; concurrently over more than a quarter of any field of 10 degrees. Such a field is
+taken for a third of the picture each way, wherever it lies (WCAG: 341×256 pixels of 1024×768). More than a quarter of
+the whole picture, as BT.1702 has it, is more than a quarter of one of those.
 
 Concurrently: of each field it is asked whether its picture changes, over a quarter of it, and then changes *back*. So
 light and dark may lie side by side and change places, as in a chequerboard that inverts. Flames, foam, rain and grass
@@ -37,10 +38,11 @@ GRID = (27, 48)
 SECOND_S = 1.0
 TURNS = 6  # three flashes, each there and back
 TURNS_LIMITING = 2
-LIGHT_STEP, RED_STEP = 0.099, 0.055  # the rules' 0.1 and 20/320, less what rounding takes
+LIGHT_STEP, RED_STEP = 0.099, 0.198  # the rules' 0.1 and 0.2, less what rounding takes
 BRIGHT = 0.80  # what is never darker than this does not flash
 SATURATED = 0.77  # R / (R + G + B); the rule says 0.8, which a picture that is scaled or faded may cross by itself
 FIELD, APART = (9, 16), (2, 4)  # points of a field, and from one that is watched to the next, down and across
+BLACK = 0.001  # of white, a grey that every display adds: with it, what is nearly black lies near the white point
 AREA = 0.215  # of a field; the rule allows a quarter, an eighth of which may lie beside the nearest that is watched
 BACK = 0.85  # cosine between a change and the reverse of one before, from which on it is the way back
 KEPT = 6  # changes of a field that are remembered: its parts may flash one after the other
@@ -52,7 +54,7 @@ _LINEAR = np.where(_LINEAR <= 0.04045, _LINEAR / 12.92, ((_LINEAR + 0.055) / 1.0
 _FIELDS: Index = np.lib.stride_tricks.sliding_window_view(np.arange(GRID[0] * GRID[1]).reshape(GRID), FIELD)[
     :: APART[0], :: APART[1]
 ].reshape(-1, FIELD[0] * FIELD[1])
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32)
 
 
 class FlashLimiter:
@@ -157,7 +159,7 @@ class _History:
 
     def __init__(self) -> None:
         points = FIELD[0] * FIELD[1]
-        self._turns = (_Turns(1, points), _Turns(1, 1), _Turns(1, points))
+        self._turns = (_Turns(1, points), _Turns(1, 1), _Turns(2, points))
 
     def look(self, measures: Sequence[_Measure], now: float) -> list[_Change]:
         """What changes with a picture at time `now`, by every measure."""
@@ -270,16 +272,18 @@ def mix(last: Image, new: Image, share: float) -> None:
 
 
 def _measured(seen: Image) -> tuple[_Measure, ...]:
-    """Luminance of each point, of each field as a whole, and saturated red of each point."""
+    """Luminance of each point, of each field as a whole, and chromaticity of each point."""
     rgb = _LINEAR[seen.reshape(-1, 3)].T
-    light: Float32 = _LUMINANCE @ rgb
+    x, light, z = _XYZ @ rgb
     lights = light[_FIELDS][np.newaxis]
     mean = lights.mean(axis=2, keepdims=True)
-    red = np.where(rgb[0] >= SATURATED * rgb.sum(0), np.maximum(rgb[0] - rgb[1] - rgb[2], 0.0), 0.0)
+    x, y, z = (value + np.float32(BLACK) * white for value, white in zip((x, light, z), _XYZ.sum(1), strict=True))
+    chroma = np.stack([4 * x, 9 * y]) / (np.float32(RED_STEP) * (x + 15 * y + 3 * z))
+    red = rgb[0] + BLACK >= SATURATED * (rgb.sum(0) + 3 * BLACK)
     return (
         _Measure(lights / np.float32(LIGHT_STEP), lights[0] < BRIGHT),
         _Measure(mean / np.float32(LIGHT_STEP), mean[0] < BRIGHT),
-        _Measure(red[_FIELDS][np.newaxis] / np.float32(RED_STEP), np.ones_like(lights[0], np.bool_)),
+        _Measure(np.take(chroma, _FIELDS, axis=1), red[_FIELDS]),
     )
 
 

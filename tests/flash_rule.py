@@ -33,6 +33,30 @@ def turns(tracks: NDArray[np.float64], step: float, bright: float) -> NDArray[np
     return found
 
 
+def red_turns(rgb: NDArray[np.float64], fps: float) -> NDArray[np.bool_]:
+    """Where a colour `[pictures, pixels, 3]` lies more than 0.2 in u'v' from one that was there since the turn before,
+    in the last second, and one of the two is a saturated red. A display's black is a grey of a thousandth of its white,
+    so what is black lies at the white point."""
+    rgb = rgb + 0.001
+    xyz = rgb @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    whole = xyz @ np.array([1.0, 15.0, 3.0])
+    uv = xyz[..., :2] * np.array([4.0, 9.0]) / whole[..., None]
+    red = rgb[..., 0] >= 0.8 * rgb.sum(-1)
+    found, ever = np.zeros(red.shape, bool), red.any(0)
+    found[:, ever] = _red_turns(uv[:, ever], red[:, ever], round(fps))
+    return found
+
+
+def _red_turns(uv: NDArray[np.float64], red: NDArray[np.bool_], second: int) -> NDArray[np.bool_]:
+    found, since = np.zeros(red.shape, bool), np.zeros(red.shape[1], int)
+    for i in range(1, len(uv)):
+        for j in range(max(i - second, 0), i):
+            far = np.square(uv[i] - uv[j]).sum(-1) > 0.2**2
+            found[i] |= far & (red[i] | red[j]) & (j >= since)
+        since[found[i]] = i
+    return found
+
+
 def flashes_a_second(turned: NDArray[np.bool_], fps: float) -> NDArray[np.int_]:
     """The most opposing turns in any second of each pixel, in pairs."""
     count = np.concatenate([np.zeros((1, turned.shape[1]), int), turned.cumsum(0)])
@@ -45,9 +69,7 @@ def most_flashes_a_second(images: list[Image], fps: float) -> int:
     """The rule, pixel by pixel: the most flashes a second that more than a quarter of any field shows."""
     rgb = linear(images)
     luminance = rgb @ np.array([0.2126, 0.7152, 0.0722])
-    reds = np.maximum(rgb[..., 0] - rgb[..., 1] - rgb[..., 2], 0.0)
-    reds = np.where(rgb[..., 0] >= 0.8 * rgb.sum(-1).clip(min=1e-9), reds, 0.0)
-    kinds = turns(luminance, 0.1, 0.8), turns(reds, 20 / 320, 2.0)
+    kinds = turns(luminance, 0.1, 0.8), red_turns(rgb, fps)
     worst = np.maximum(*(flashes_a_second(turned, fps) for turned in kinds)).reshape(GRID)
     fields = np.lib.stride_tricks.sliding_window_view(worst, FIELD).reshape(-1, FIELD[0] * FIELD[1])
     return int(np.sort(fields)[:, fields.shape[1] * 3 // 4 - 1].max())

@@ -41,7 +41,9 @@ def passed(images: list[Image], fps: float) -> tuple[list[Image], FlashLimiter]:
 
 
 @pytest.mark.parametrize("fps", [30.0, 60.0])
-@pytest.mark.parametrize("pair", [(BLACK, WHITE), (GREY, WHITE), (BLACK, RED), (flat(0, 90, 0), RED)])
+@pytest.mark.parametrize(
+    "pair", [(BLACK, WHITE), (GREY, WHITE), (BLACK, RED), (flat(0, 90, 0), RED), (flat(64, 0, 0), flat(24, 24, 24))]
+)
 @pytest.mark.parametrize("hz", [4.0, 8.0, 15.0])
 def test_strobes_are_held_within_the_rule(hz: float, pair: tuple[Image, Image], fps: float) -> None:
     wanted = strobe(*pair, hz, fps, 4.0)

@@ -1,21 +1,23 @@
 """The picture as the audience sees it, for those who take it out of the house: look, vignette, master and blackout.
 
 What the output window draws on the graphics card is computed here on the processor, at the size in which the picture
-was painted, by the definitions of `engine.look`: in the process of a recording or a sink, or on the thread of a still,
-and never on the picture's way to the window. A neutral look costs nothing.
+was painted, by the definitions of `engine.look` and watched by `engine.watch`: in the process of a recording or a sink,
+or on the thread of a still, and never on the picture's way to the window.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.flash import mix
 from engine.look import LOSS, MIRRORS, NEUTRAL, Float32, Look, LookState, Step, coloured, places, shade
 from engine.present import apply_output
 from engine.reel import Record
+from engine.watch import Watch
 
 ROWS = 16
 """So many rows are computed at a time: what is done to them stays in the processor's cache."""
@@ -28,7 +30,7 @@ _FULL = np.float32(255.0)
 class Shown:
     """What is shown from the time `at` (s) on: a picture `[H, W, 4]`, how bright (0..1), and under which look.
 
-    `limit`: whether flashes that the look makes are held back. The numbers of a record (`engine.reel`) hold the look as
+    `limit`: whether flashes are held back. The numbers of a record (`engine.reel`) hold the look as
     its distance from the neutral one, so that a record without a look is shown as it was painted.
     """
 
@@ -67,31 +69,61 @@ class Finish:
 
     def __init__(self) -> None:
         self._state = LookState()
-        self._last: Float32 | None = None
+        self._watch = Watch()
+        self._newest: Shown | None = None
+        self._drawn: Float32 | None = None
+        self._given: Image | None = None
+
+    @property
+    def limiting(self) -> bool:
+        """Whether the newest picture is held back: it is to be asked for `again` until it is not."""
+        return self._watch.limiting
 
     def of(self, record: Record, size: tuple[int, int]) -> Image:
         """The finished picture of a record."""
         return self.show(Shown.of(record, size))
 
+    def again(self, at: float) -> Image:
+        """The newest picture as it stands at a later time; another one only if it was held back."""
+        assert self._newest is not None, "no picture was shown"
+        assert self._given is not None
+        return self.show(replace(self._newest, at=at)) if self.limiting else self._given
+
     def show(self, shown: Shown) -> Image:
         """The finished picture, uint8 `[H, W, 4]`: the one that was given where nothing changes it, else a new one."""
-        if shown.level <= 0.0 or not self._state.wants(shown.look, shown.at):
-            return apply_output(shown.rgba, shown.level, blackout=shown.level <= 0.0, test_card=False)
+        finished, before = self._finished(shown), self._given
+        share = 1.0
+        if shown.limit:
+            share = self._watch.share(shown.rgba, shown.level, shown.look, shown.at)
+        else:
+            self._watch.rest()
+        if share < 1.0 and before is not None and before.shape == finished.shape:
+            fresh, finished = finished, before.copy()
+            mix(finished, fresh, share)
+        self._newest, self._given = shown, finished
+        return finished
+
+    def _finished(self, shown: Shown) -> Image:
+        """All of it, as if nothing were held back."""
         rgba, look = shown.rgba, shown.look
-        if self._last is None or self._last.shape[:2] != rgba.shape[:2]:
+        if look.neutral:
             self._state.forget()
-            self._last = np.zeros((*rgba.shape[:2], 3), np.float32)
-        step = self._state.step(rgba, look, shown.at, limit=shown.limit)
-        drawn, finished = np.empty_like(self._last), np.empty_like(rgba)
+        if shown.level <= 0.0 or look.neutral:
+            return apply_output(rgba, shown.level, blackout=shown.level <= 0.0, test_card=False)
+        if self._drawn is None or self._drawn.shape[:2] != rgba.shape[:2]:
+            self._state.forget()
+            self._drawn = np.zeros((*rgba.shape[:2], 3), np.float32)
+        step = self._state.step(look, shown.at)
+        drawn, finished = np.empty_like(self._drawn), np.empty_like(rgba)
         for begin in range(0, len(rgba), ROWS):
             rows = slice(begin, min(begin + ROWS, len(rgba)))
-            drawn[rows] = _mixed(coloured(_sampled(rgba, look.mirror, rows), look), self._last, step, rows)
+            drawn[rows] = _trailing(coloured(_sampled(rgba, look.mirror, rows), look), self._drawn, step, rows)
             light = drawn[rows] * np.float32(255.0 * shown.level)
             if look.vignette > 0.0:
                 light *= (1 - np.float32(look.vignette) * _shade(*rgba.shape[:2])[rows])[..., None]
             finished[rows, :, :3] = np.rint(light, out=light)
         finished[..., 3] = 255
-        self._last = drawn
+        self._drawn = drawn
         return finished
 
 
@@ -120,8 +152,8 @@ def _sampled(rgba: Image, mirror: str, rows: slice) -> Float32:
     return points[..., :3] / _FULL
 
 
-def _mixed(points: Float32, last: Float32, step: Step, rows: slice) -> Float32:
-    """The new picture's rows with the trail of the last picture, and held back where it would flash."""
+def _trailing(points: Float32, last: Float32, step: Step, rows: slice) -> Float32:
+    """The new picture's rows with the trail of the last picture."""
     if step.keep > 0.0:
         height, width = last.shape[:2]
         y, x = (np.arange(rows.start, rows.stop) + 0.5) / height, (np.arange(width) + 0.5) / width
@@ -135,8 +167,6 @@ def _mixed(points: Float32, last: Float32, step: Step, rows: slice) -> Float32:
         trail *= np.float32(step.keep)
         trail -= np.float32(LOSS)
         points = points + np.maximum(trail, 0.0, out=trail)
-    if step.share < 1.0:
-        points = last[rows] + np.float32(step.share) * (points - last[rows])
     return points
 
 

@@ -32,7 +32,10 @@ Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
 Image = NDArray[np.uint8]
+Part = tuple[float, float, float, float]
 
+WHOLE: Part = (0.0, 0.0, 1.0, 1.0)
+"""Of a picture: its upper, left, lower and right edge."""
 GRID = (27, 48)
 """Points of a picture that are watched, down and across."""
 SECOND_S = 1.0
@@ -254,9 +257,10 @@ class _Turns:
             np.copyto(getattr(self, name), getattr(other, name))
 
 
-def points(image: Image) -> Image:
-    """The points of a picture `[H, W, 3 or 4]` that are watched, uint8 `[*GRID, 3]`; fewer pixels than that repeat."""
-    rows, columns = _places(*image.shape[:2])
+def points(image: Image, part: Part = WHOLE) -> Image:
+    """The points of a part of a picture `[H, W, 3 or 4]` that are watched, uint8 `[*GRID, 3]`; fewer pixels than that
+    repeat."""
+    rows, columns = _places(*image.shape[:2], part)
     return image[rows, columns, :3]
 
 
@@ -294,8 +298,9 @@ def _product(one: Float32, other: Float32) -> Float32:
 
 
 @lru_cache(maxsize=8)
-def _places(height: int, width: int) -> tuple[Index, Index]:
+def _places(height: int, width: int, part: Part) -> tuple[Index, Index]:
     """Rows, as a column, and columns of the watched points of a picture."""
-    rows = ((np.arange(GRID[0]) + 0.5) * height / GRID[0]).astype(np.intp)
-    columns = ((np.arange(GRID[1]) + 0.5) * width / GRID[1]).astype(np.intp)
-    return rows[:, np.newaxis], columns
+    top, left, bottom, right = part
+    rows = (top + (bottom - top) * (np.arange(GRID[0]) + 0.5) / GRID[0]) * height
+    columns = (left + (right - left) * (np.arange(GRID[1]) + 0.5) / GRID[1]) * width
+    return rows.astype(np.intp)[:, np.newaxis], columns.astype(np.intp)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.control.desk import Desk
 from engine.control.registry import CONTROLS
-from engine.flash import FlashLimiter
+from engine.flash import WHOLE, Part
 
 MIRRORS = CONTROLS["look/mirror"].options
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709: what hue and saturation leave as bright as it was
@@ -34,12 +34,9 @@ LOSS = 1.0 / 1024.0
 """What a trail loses each time besides: the step of half floats, so that rounding holds none for ever."""
 VIGNETTE = (0.3, 1.7)
 """Where the vignette begins and is full: squared distance from the middle, the edges of the picture at 1."""
-SETTLE_S = 2.0
-"""So long a look that has become neutral is still drawn, so that nobody can flash by switching it on and off."""
 
 FADERS = ("look/hue", "look/saturation", "look/contrast", "look/trails", "look/vignette")
 """The controls that sound can move (`engine.reactivity`), in the order in which a picture says how far."""
-_WATCHED = (36, 64)  # points of the picture that the limiter looks at
 
 Float32 = NDArray[np.float32]
 
@@ -97,70 +94,39 @@ NEUTRAL = Look()
 class Step(NamedTuple):
     """How the pictures before go into the next one.
 
-    `keep`: what is left of the trail, by which the picture before is first enlarged (`growth`). `share`: of the new
-    picture, 0..1; the rest is the one before, as it stood.
+    `keep`: what is left of the trail, by which the picture before is first enlarged (`growth`).
     """
 
     keep: float
     growth: float
-    share: float
 
 
 class LookState:
-    """What a look has to know of the pictures before it: when the last was drawn, and whether this one would flash.
-
-    The painter limits flashes before the look, but contrast, hue or a mirror can make new ones of what is left, so a
-    small copy of the looked-at picture is watched by the same rules. One thread; times in seconds.
-
-    Attributes
-    ----------
-    limiting : whether the newest picture is held back because it would have flashed.
-    limited : how many pictures were held back so far.
-    """
+    """What a look has to know of the pictures before: when the last was drawn, and whether it leaves a trail. One
+    thread; times in seconds."""
 
     def __init__(self) -> None:
-        self.limiting = False
-        self.limited = 0
-        self._limiter = FlashLimiter()
-        self._watched: NDArray[np.uint8] | None = None
-        self._drawn_at = self._wanted_at = -math.inf
+        self._drawn_at = -math.inf
         self._trailing = False
-
-    def wants(self, look: Look, now: float) -> bool:
-        """Whether there is anything to draw for this look at time `now`."""
-        if not look.neutral:
-            self._wanted_at = now
-        wanted = now - self._wanted_at < SETTLE_S
-        self.limiting &= wanted
-        return wanted
 
     def forget(self) -> None:
         """The pictures before are gone: the next one leaves a trail, and follows none."""
         self._trailing = False
 
-    def step(self, rgba: NDArray[np.uint8], look: Look, now: float, *, limit: bool) -> Step:
-        """The step to the picture `rgba` `[H, W, 4]` that is drawn at `now`. `limit`: whether flashes are held back."""
+    def step(self, look: Look, now: float) -> Step:
+        """The step to the picture that is drawn at `now`."""
         passed = now - self._drawn_at
         keep = look.keep(passed) if self._trailing else 0.0
-        share = self._share(rgba, look, keep, now) if limit else 1.0
-        self._drawn_at, self._trailing, self.limiting = now, look.trails > 0.0, share < 1.0
-        self.limited += self.limiting
-        return Step(keep, math.exp(DRIFT * min(passed, LONGEST_GROWTH_S)), share)
-
-    def _share(self, rgba: NDArray[np.uint8], look: Look, keep: float, now: float) -> float:
-        points = looked_at(rgba, look, _WATCHED)
-        if self._watched is not None and keep > 0.0:
-            points = np.maximum(points, points + keep * (self._watched - points.astype(np.float32))).astype(np.uint8)
-        self._watched = self._limiter.limit(points, now)
-        return self._limiter.share
+        self._drawn_at, self._trailing = now, look.trails > 0.0
+        return Step(keep, math.exp(DRIFT * min(passed, LONGEST_GROWTH_S)))
 
 
-def looked_at(rgba: NDArray[np.uint8], look: Look, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture `[H, W, 4]` under that look, uint8 `[height, width, 3]` for `size` = (height, width), each pixel the
-    nearest one of the picture. Trails, which need the pictures before, and the vignette, which only darkens, are left
-    to the caller."""
+def looked_at(rgba: NDArray[np.uint8], look: Look, size: tuple[int, int], part: Part = WHOLE) -> NDArray[np.uint8]:
+    """A part of the picture `[H, W, 4]` under that look, uint8 `[height, width, 3]` for `size` = (height, width), each
+    pixel the nearest one of the picture. Trails, which need the pictures before, and the vignette are left to the
+    caller."""
     image = rgba.shape[:2]
-    y, x = places(look.mirror, image, size)
+    y, x = places(look.mirror, image, size, part)
     rows, columns = (
         np.minimum((place * count).astype(np.intp), count - 1) for place, count in zip((y, x), image, strict=True)
     )
@@ -183,20 +149,21 @@ def coloured(points: Float32, look: Look) -> Float32:
     return points
 
 
-def shade(size: tuple[int, int]) -> Float32:
-    """By how much a whole vignette darkens each pixel of a picture of `size` = (height, width): `[height, width]`."""
-    y, x = _centres(size)
+def shade(size: tuple[int, int], part: Part = WHOLE) -> Float32:
+    """By how much a whole vignette darkens each pixel of `size` = (height, width) that show a part of a picture:
+    `[height, width]`."""
+    y, x = _centres(size, part)
     begins, full = VIGNETTE
     t = np.clip(((2.0 * x - 1.0) ** 2 + (2.0 * y - 1.0) ** 2 - begins) / (full - begins), 0.0, 1.0)
     return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
 
 
 def places(
-    mirror: str, image: tuple[int, ...], size: tuple[int, int]
+    mirror: str, image: tuple[int, ...], size: tuple[int, int], part: Part = WHOLE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where in the image each pixel of an output of `size` comes from: y and x, 0..1 from the upper left corner, each
-    to be broadcast to it. `image` is (height, width)."""
-    y, x = _centres(size)
+    """Where in the image each pixel of an output of `size`, which shows a part of what the mirror makes of it, comes
+    from: y and x, 0..1 from the upper left corner, each to be broadcast to it. `image` is (height, width)."""
+    y, x = _centres(size, part)
     if mirror == "horizontal":
         x = np.minimum(x, 1.0 - x)
     elif mirror == "vertical":  # from the band with the horizon, as a lake would: above it is only sky
@@ -224,7 +191,8 @@ def _colours(hue: float, saturation: float) -> Float32:
     return colours
 
 
-def _centres(size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of the pixels of a picture: y as a column, x as a row."""
-    height, width = size
-    return (np.arange(height)[:, None] + 0.5) / height, (np.arange(width)[None] + 0.5) / width
+def _centres(size: tuple[int, int], part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of the pixels that show a part of a picture: y as a column, x as a row."""
+    (height, width), (top, left, bottom, right) = size, part
+    y, x = (np.arange(height)[:, None] + 0.5) / height, (np.arange(width)[None] + 0.5) / width
+    return top + (bottom - top) * y, left + (right - left) * x

@@ -1,7 +1,7 @@
 """The look in OpenGL: one pass over the picture at its own size, before it is scaled to the display.
 
-It draws into one of two frame buffers and reads what it drew before from the other: that is where trails come from, and
-what a flash is held back with. What it computes, and when a flash is held back, `engine.look` says.
+It draws into one of two frame buffers and reads what it drew before from the other: that is where trails come from.
+What it computes, `engine.look` says.
 """
 
 from __future__ import annotations
@@ -37,31 +37,23 @@ class LookPass:
         self._state = LookState()
 
     @property
-    def limiting(self) -> bool:
-        """True while the picture is held back because it would have flashed."""
-        return self._state.limiting
+    def works(self) -> bool:
+        """False where the driver refuses the shader: every look is neutral then."""
+        return self._program is not None
 
-    @property
-    def limited(self) -> int:
-        """How many pictures were held back so far."""
-        return self._state.limited
-
-    def wants(self, look: Look, now: float) -> bool:
-        """Whether there is anything to draw for this look at time `now` (s)."""
-        return self._program is not None and self._state.wants(look, now)
-
-    def draw(self, texture: int, rgba: NDArray[np.uint8], look: Look, now: float, *, limit: bool) -> int:
-        """The texture, of the same size, that shows `rgba` `[H, W, 4]`, which is in `texture`, under the look.
-
-        `limit`: whether flashes are held back. The surface's own frame buffer has to be bound again after it.
+    def draw(self, texture: int, rgba: NDArray[np.uint8], look: Look, now: float) -> int:
+        """The texture, of the same size, that shows `rgba` `[H, W, 4]`, which is in `texture`, under the look at time
+        `now` (s); the given one where the look is neutral. The frame buffer of the surface has to be bound after it.
         """
         program, gl = self._program, self._gl
-        assert program is not None, "wants() said no"
+        if look.neutral or program is None:
+            self._state.forget()
+            return texture
         height, width = rgba.shape[:2]
         if not self._buffers or (self._buffers[0].width(), self._buffers[0].height()) != (width, height):
             self._begin(width, height)
             self._state.forget()
-        step = self._state.step(rgba, look, now, limit=limit)
+        step = self._state.step(look, now)
         before, buffer = self._buffers
         buffer.bind()
         gl.glViewport(0, 0, width, height)
@@ -76,7 +68,6 @@ class LookPass:
             "keep": step.keep,
             "loss": self._loss,
             "growth": step.growth,
-            "share": step.share,
         }.items():
             program.setUniformValue1f(program.uniformLocation(name), value)
         program.setUniformValue1i(program.uniformLocation("mirror"), MIRRORS.index(look.mirror))

@@ -35,6 +35,8 @@ TICK_S = 1 / 120
 """Least time between two ticks of the stage."""
 SETTLED_MS = 300
 """By then a desktop has arranged itself after a display came back."""
+GLOW_S = 1 / 60
+"""A picture that is held back is shown again after so long, though nothing has changed, until all of it is seen."""
 BAR_STEP_S = 1 / 60
 """The test card's moving bar goes in steps of this, so that a free-running surface does not repaint without end."""
 
@@ -78,7 +80,7 @@ class OutputWindow(QObject):
         self._covered: Display | None = None
         self._away: Display | None = None  # it was covered when it was unplugged
         self._stopped = False
-        self._ticked_at = 0.0
+        self._ticked_at = self._drawn_at = 0.0
         self._timed = 0
         self._latencies: deque[float] = deque(maxlen=60)
         self.sizing = self._places.place.sizing if self._places.place.sizing in SIZINGS else SIZINGS[0]
@@ -107,7 +109,7 @@ class OutputWindow(QObject):
 
     @property
     def flashes_limited(self) -> int:
-        """How many pictures were held back so far because the look made them flash."""
+        """How many pictures were held back so far because they would have flashed on the display."""
         return self.surface.flashes_limited
 
     def start(self, *, fullscreen: bool) -> None:
@@ -285,9 +287,10 @@ class OutputWindow(QObject):
     def _go_on(self, frame: Frame | None) -> None:
         if frame is not None:
             self._frame = frame
-        picture = self._compose()
-        if not picture.same_as(self._picture):
-            self._picture = picture
+        picture, now = self._compose(), time.perf_counter()
+        glows = self.surface.limiting and now - self._drawn_at >= GLOW_S
+        if glows or not picture.same_as(self._picture):
+            self._picture, self._drawn_at = picture, now
             self.surface.show_picture(picture)
         if frame is not None and self._on_frame is not None:
             self._on_frame(frame)
@@ -311,15 +314,16 @@ class OutputWindow(QObject):
         """
         desk = self._stage.desk
         level = 0.0 if desk.get("blackout") else float(desk.get("master"))
+        limit = bool(desk.get("flash/limit"))
         if desk.get("testcard"):
             steps = time.perf_counter() // BAR_STEP_S
             level = 0.0 if desk.get("blackout") else 1.0
-            return Picture(self._test_card(), level, "stretch", testcard.moving_bar(steps * BAR_STEP_S))
+            return Picture(self._test_card(), level, "stretch", testcard.moving_bar(steps * BAR_STEP_S), limit=limit)
         if self._shown is None or not desk.get("freeze"):
             self._shown = self._frame
         if self._shown is None:
-            return Picture(self._loading_card(), level, "stretch")
-        look, limit = Look.of(desk).moved(self._shown.look), bool(desk.get("flash/limit"))
+            return Picture(self._loading_card(), level, "stretch", limit=limit)
+        look = Look.of(desk).moved(self._shown.look)
         return Picture(self._shown.rgba, level, self.sizing, look=look, limit=limit)
 
     def _pixels(self) -> tuple[int, int]:

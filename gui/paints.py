@@ -174,10 +174,10 @@ class Paints:
         status: Mapping[str, Any],
         values: Mapping[str, Any],
         rgba: NDArray[np.uint8] | None,
-        look_limited: int = 0,
+        output_limited: int = 0,
     ) -> None:
-        """Shows the newest picture `rgba` [H, W, 4], or None before the first one. `look_limited`: how many pictures
-        the output held back so far because the look made them flash."""
+        """Shows the newest picture `rgba` [H, W, 4], or None before the first one. `output_limited`: how many pictures
+        the output held back so far because they would have flashed on the display."""
         level = DIMMED if values["blackout"] else float(values["master"])
         self.preview.show_frame(rgba, instead(values, status), level)
         scenes = status.get("scenes")
@@ -185,17 +185,17 @@ class Paints:
         if scenes:
             self.scenes.show_values(scenes, status.get("scene_names", ()))
         say(self.preset, self._stage.preset, "figure")
-        self._show_limited(int(status.get("flashes_limited", 0)), look_limited)
+        self._show_limited(int(status.get("flashes_limited", 0)), output_limited)
 
-    def _show_limited(self, painted: int, look: int) -> None:
-        """What the flash limiter has done: in the picture as it is painted, and in what the look makes of it."""
-        self._lit = LIT if painted + look > self._flashes else max(self._lit - 1, 0)
-        self._flashes = painted + look
-        words = f"{self._flashes} pictures held back" + (f", {look} by the look" if look else "")
+    def _show_limited(self, painted: int, output: int) -> None:
+        """What the flash limiter has done: in the picture as it is painted, and in what is made of it on its way."""
+        self._lit = LIT if painted + output > self._flashes else max(self._lit - 1, 0)
+        self._flashes = painted + output
+        words = f"{self._flashes} pictures held back" + (f", {output} by the output" if output else "")
         say(self.limited, words if self._flashes else "", "accent" if self._lit else "faint")
         self.limited.setToolTip(
             f"So that nothing flashes more than three times a second: {painted} pictures as they were painted,"
-            f" {look} as the look had made them (flash/limit)"
+            f" {output} as look, faders and sizing had made them (flash/limit)"
         )
 
 

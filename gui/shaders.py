@@ -93,7 +93,6 @@ uniform float contrast;
 uniform float keep;
 uniform float loss;
 uniform float growth;
-uniform float share;
 %s
 vec2 mirrored(vec2 p) {
     if (mirror == 1) p.x = min(p.x, 1.0 - p.x);
@@ -117,7 +116,6 @@ void main() {
     }
     vec3 trail = texture2D(last, 0.5 + (uv - 0.5) / growth).rgb;
     c += max(keep * (trail - c) - loss, 0.0);
-    if (share < 1.0) c = mix(texture2D(last, uv).rgb, c, share);
     gl_FragColor = vec4(c, 1.0);
 }
 """.replace("SECTOR", f"{2.0 * np.pi / SECTORS:.9f}")

@@ -1,6 +1,7 @@
 """The one surface the audience sees: OpenGL where there is a context, a plain painter where there is none.
 
-Both surfaces draw a `Picture` and hold it until the next one. Everything here runs on the Qt thread.
+Both surfaces draw a `Picture` and hold it until the next one, and both hold back what would flash (`engine.watch`), by
+mixing it with what stands on the display. Everything here runs on the Qt thread.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QCoreApplication, QEvent, QRectF, Qt, Signal
+from PySide6.QtCore import QCoreApplication, QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QColor,
@@ -28,7 +30,10 @@ from PySide6.QtGui import (
 )
 from PySide6.QtOpenGL import QOpenGLFramebufferObject, QOpenGLShaderProgram, QOpenGLTexture, QOpenGLWindow
 
+from engine.flash import Part
 from engine.look import NEUTRAL, Look
+from engine.watch import Watch
+from gui.hold import Hold
 from gui.look import LookPass
 from gui.shaders import FINISH, SHOW, Quad, build
 
@@ -50,8 +55,7 @@ class Picture:
 
     `rgba` uint8 [H, W, 4], contiguous and never written again (the same array is uploaded once); `level` 0..1
     multiplies the colour values; `sizing` is one of `SIZINGS`; `bar` is a white rectangle (x, y, width, height as parts
-    of the window, y from the top), the part of the test card that moves; `limit` says whether flashes that the look
-    makes are held back.
+    of the window, y from the top), the part of the test card that moves; `limit` says whether flashes are held back.
     """
 
     rgba: NDArray[np.uint8]
@@ -86,12 +90,48 @@ def placement(image: tuple[int, int], window: tuple[int, int], sizing: str) -> t
     return (across - wide) // 2, (down - high) // 2, wide, high
 
 
-class _SurfaceEvents:
-    """What both surfaces do with window events: keys go to one handler, closing is only asked for."""
+def visible(image: tuple[int, int], window: tuple[int, int], sizing: str) -> Part:
+    """The part of an image of (width, height) that is seen in a window of (width, height)."""
+    x, y, wide, high = placement(image, window, sizing)
+    across, down = window
+    return max(-y / high, 0.0), max(-x / wide, 0.0), min((down - y) / high, 1.0), min((across - x) / wide, 1.0)
+
+
+class _Surface:
+    """What both surfaces do: they watch what they show, keys go to one handler, closing is only asked for."""
 
     on_key: Callable[[QKeyEvent], None] | None = None
     on_double_click: Callable[[], None] | None = None
     _drawing = _drawn = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watch = Watch()
+        self._picture: Picture | None = None
+
+    @property
+    def limiting(self) -> bool:
+        """Whether the newest picture is held back: it is to be shown again until it is not."""
+        return self._watch.limiting
+
+    @property
+    def flashes_limited(self) -> int:
+        """How many pictures were held back so far because they would have flashed on the display."""
+        return self._watch.limited
+
+    def _share(self, picture: Picture, look: Look, room: tuple[int, int], now: float) -> float:
+        """How much of the picture, under the look that is drawn, is to be mixed with what stands in the window."""
+        if not picture.limit:
+            self._watch.rest()
+            return 1.0
+        height, width = picture.rgba.shape[:2]
+        part = visible((width, height), room, picture.sizing)
+        return self._watch.share(picture.rgba, picture.level, look, now, part)
+
+    def _room(self: Any) -> tuple[int, int]:
+        """Width and height of the window in pixels of the display."""
+        ratio = self.devicePixelRatio()
+        return round(self.width() * ratio), round(self.height() * ratio)
 
     def _draw(self: Any) -> None:
         """Draws now: an update by the event queue is 5 ms later, and behind all that other windows want.
@@ -123,7 +163,7 @@ class _SurfaceEvents:
         self.closed.emit()  # type: ignore[attr-defined]
 
 
-class GlSurface(_SurfaceEvents, QOpenGLWindow):
+class GlSurface(_Surface, QOpenGLWindow):
     """Draws the picture as one textured quad: Catmull-Rom where a GPU draws, bilinear on software drivers.
 
     A look that is not neutral is drawn before it, at the size of the picture. `frameSwapped` (from Qt) comes after
@@ -134,12 +174,13 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
 
     def __init__(self) -> None:
         super().__init__()
-        self._picture: Picture | None = None
+        self._stands: tuple[int, Picture] | None = None  # what was drawn last, and its texture
         self._uploaded: NDArray[np.uint8] | None = None
         self._texture: QOpenGLTexture | None = None
         self._programs: dict[str, QOpenGLShaderProgram] = {}
         self._quad: Quad | None = None
         self._look: LookPass | None = None
+        self._hold: Hold | None = None
         self._gl: Any = None
         self.renderer = ""
 
@@ -147,11 +188,6 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         """Draws the next picture, and again with every repaint until another one comes."""
         self._picture = picture
         self._draw()
-
-    @property
-    def flashes_limited(self) -> int:
-        """How many pictures were held back so far because the look made them flash."""
-        return 0 if self._look is None else self._look.limited
 
     def initializeGL(self) -> None:
         self._gl = self.context().functions()
@@ -169,34 +205,52 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         log.info("output surface: OpenGL %s, %s", self.renderer, "bicubic" if bicubic else "bilinear")
         self._quad = Quad()
         self._look = LookPass(self._gl, self._quad, bicubic=bicubic, driver=self.renderer)
+        self._hold = Hold(self._gl, self._quad, self._programs["show"])
 
     def paintGL(self) -> None:
         self._drawn = True
-        gl, picture = self._gl, self._picture
-        ratio = self.devicePixelRatio()
-        across, down = round(self.width() * ratio), round(self.height() * ratio)
-        gl.glClearColor(0.0, 0.0, 0.0, 1.0)
-        gl.glClear(_GL_COLOR_BUFFER_BIT)
-        if picture is None or self._quad is None or self._look is None:
+        picture, look, hold, room = self._picture, self._look, self._hold, self._room()
+        if picture is None or look is None or hold is None:
+            self._clear(0.0)
             return
+        now = time.perf_counter()
+        share = self._share(picture, picture.look if look.works else NEUTRAL, room, now)
+        if share < 1.0:
+            hold.begin(room, partial(self._compose, self._stands, room))
+        texture = 0
+        if picture.level > 0.0:
+            texture = look.draw(self._upload(picture.rgba).textureId(), picture.rgba, picture.look, now)
+        self._stands = texture, picture
+        if share < 1.0:
+            hold.mix(share, partial(self._compose, self._stands, room))
+        else:
+            hold.end()
+            QOpenGLFramebufferObject.bindDefault()
+            self._compose(self._stands, room)
+
+    def _compose(self, stands: tuple[int, Picture] | None, room: tuple[int, int]) -> None:
+        """Draws a picture as it is seen, all of it, into the frame buffer that is bound."""
+        self._clear(0.0)
+        if stands is None:
+            return
+        (texture, picture), (across, down), gl = stands, room, self._gl
         if picture.level > 0.0:
             height, width = picture.rgba.shape[:2]
-            texture = self._upload(picture.rgba).textureId()
-            if self._look.wants(picture.look, now := time.perf_counter()):
-                texture = self._look.draw(texture, picture.rgba, picture.look, now, limit=picture.limit)
-                QOpenGLFramebufferObject.bindDefault()
-            x, y, w, h = placement((width, height), (across, down), picture.sizing)
+            x, y, w, h = placement((width, height), room, picture.sizing)
             gl.glViewport(x, down - y - h, w, h)
-            self._show(self._quad, texture, picture)
+            self._show(texture, picture)
         if picture.bar is not None:
-            x, y, w, h = (part * room for part, room in zip(picture.bar, (across, down) * 2, strict=True))
+            x, y, w, h = (part * size for part, size in zip(picture.bar, (across, down) * 2, strict=True))
             gl.glEnable(_GL_SCISSOR_TEST)
             gl.glScissor(round(x), round(down - y - h), max(1, round(w)), max(1, round(h)))
-            gl.glClearColor(picture.level, picture.level, picture.level, 1.0)
-            gl.glClear(_GL_COLOR_BUFFER_BIT)
+            self._clear(picture.level)
             gl.glDisable(_GL_SCISSOR_TEST)
 
-    def _show(self, quad: Quad, texture: int, picture: Picture) -> None:
+    def _clear(self, level: float) -> None:
+        self._gl.glClearColor(level, level, level, 1.0)
+        self._gl.glClear(_GL_COLOR_BUFFER_BIT)
+
+    def _show(self, texture: int, picture: Picture) -> None:
         height, width = picture.rgba.shape[:2]
         untouched = picture.look.neutral and picture.level == 1.0
         program = self._programs["show" if untouched else "finish"]
@@ -206,7 +260,7 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
         for name, value in {"upright": 1.0, "level": picture.level, "vignette": picture.look.vignette}.items():
             program.setUniformValue1f(program.uniformLocation(name), value)
         program.setUniformValue(program.uniformLocation("size"), float(width), float(height))
-        quad.draw(self._gl, program)
+        self._quad.draw(self._gl, program)
         self._gl.glBindTexture(_GL_TEXTURE_2D, 0)
         program.release()
 
@@ -236,6 +290,8 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
             self.makeCurrent()
             if self._texture is not None:
                 self._texture.destroy()
+            if self._hold is not None:
+                self._hold.end()
             if self._look is not None:
                 self._look.release()
             if self._quad is not None:
@@ -243,22 +299,22 @@ class GlSurface(_SurfaceEvents, QOpenGLWindow):
             for program in self._programs.values():
                 program.removeAllShaders()
             self._programs = {}
-            self._texture = self._quad = self._look = self._gl = None
+            self._texture = self._quad = self._look = self._hold = self._stands = self._gl = None
             self.doneCurrent()
         self.destroy()
 
 
-class RasterSurface(_SurfaceEvents, QRasterWindow):
+class RasterSurface(_Surface, QRasterWindow):
     """The same picture with a plain painter, without the look; `frameSwapped` comes after every repaint."""
 
     closed = Signal()
     frameSwapped = Signal()
     renderer = "painter"
-    flashes_limited = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self._picture: Picture | None = None
+        self._stands: Picture | None = None
+        self._held: QImage | None = None
 
     def show_picture(self, picture: Picture) -> None:
         """Draws the next picture, and again with every repaint until another one comes."""
@@ -268,26 +324,58 @@ class RasterSurface(_SurfaceEvents, QRasterWindow):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         self._drawn = True
+        picture, room = self._picture, self._room()
+        share = 1.0 if picture is None else self._share(picture, NEUTRAL, room, time.perf_counter())
+        if share == 1.0:
+            self._held = None
+        else:
+            self._mix(share, picture, room)
         painter = QPainter(self)
         ratio = self.devicePixelRatio()
         painter.scale(1.0 / ratio, 1.0 / ratio)  # from here on, pixels of the display
-        across, down = round(self.width() * ratio), round(self.height() * ratio)
-        painter.fillRect(0, 0, across, down, Qt.GlobalColor.black)
-        if (picture := self._picture) is not None:
-            height, width = picture.rgba.shape[:2]
-            painter.setOpacity(picture.level)
-            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-            target = QRectF(*placement((width, height), (across, down), picture.sizing))
-            painter.drawImage(target, as_image(picture.rgba))
-            if picture.bar is not None:
-                x, y, w, h = picture.bar
-                painter.fillRect(QRectF(x * across, y * down, max(1.0, w * across), h * down), QColor("white"))
+        if self._held is None:
+            _compose(painter, picture, room)
+        else:
+            painter.drawImage(0, 0, self._held)
         painter.end()
+        self._stands = picture
         self.frameSwapped.emit()
+
+    def _mix(self, share: float, picture: Picture | None, room: tuple[int, int]) -> None:
+        """Mixes `share` of the picture with what stands, or is held already."""
+        if self._held is None or self._held.size() != QSize(*room):
+            self._held = _composed(self._stands, room)
+        painter = QPainter(self._held)
+        painter.setOpacity(share)
+        painter.drawImage(0, 0, _composed(picture, room))
+        painter.end()
 
     def release(self) -> None:
         """Hides the window for good."""
         self.destroy()
+
+
+def _compose(painter: QPainter, picture: Picture | None, room: tuple[int, int]) -> None:
+    """Paints a picture as it is seen, all of it."""
+    across, down = room
+    painter.fillRect(0, 0, across, down, Qt.GlobalColor.black)
+    if picture is None:
+        return
+    height, width = picture.rgba.shape[:2]
+    painter.setOpacity(picture.level)
+    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+    painter.drawImage(QRectF(*placement((width, height), room, picture.sizing)), as_image(picture.rgba))
+    if picture.bar is not None:
+        x, y, w, h = picture.bar
+        painter.fillRect(QRectF(x * across, y * down, max(1.0, w * across), h * down), QColor("white"))
+
+
+def _composed(picture: Picture | None, room: tuple[int, int]) -> QImage:
+    image = QImage(*room, QImage.Format.Format_RGB32)
+    painter = QPainter(image)
+    _compose(painter, picture, room)
+    painter.end()
+    return image
 
 
 def as_image(rgba: NDArray[np.uint8]) -> QImage:

@@ -9,7 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 
+from engine.finish import Shown
+
 BITS = 16
+FREE = Shown(np.empty(0, np.uint8), 0.0, limit=False).numbers
+"""What comes with a record that may flash, as numbers do."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from engine.reel import CHANNELS, Follower, Reel
 
 HOLD_S = 0.5
 """A picture that stands is written again after so long, so that the file is whole up to now."""
+GLOW_S = 1 / 30
+"""And so soon while it is held back, for it is still on its way."""
 AT_ONCE = 4
 """Pictures written before the sound gets its turn."""
 RESERVE = 64 << 20
@@ -89,7 +91,9 @@ class Session:
             if shutil.disk_usage(self.path.parent).free < RESERVE:
                 raise DiskFull
         busy = self._follow_pictures()
-        if not busy and self._shown is not None and now - self._written_at > HOLD_S:
+        pause = GLOW_S if self._finish.limiting else HOLD_S
+        if not busy and self._shown is not None and now - self._written_at > pause:
+            self._shown = self._finish.again(now)
             self._write(self._shown, now)
         return self._follow_sound(now) or busy
 

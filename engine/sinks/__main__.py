@@ -23,6 +23,8 @@ PAUSE_S = 0.002
 STATUS_S = 0.5
 STANDING_S = 0.5
 """A picture that stands is sent again after so long, for those who come to it late."""
+GLOW_S = 1 / 30
+"""And so soon while it is held back, for it is still on its way."""
 FINISH_S = 1.0
 
 
@@ -61,15 +63,18 @@ def main() -> int:
 
 def _share(options: Options, pictures: Reel, status: LatestValue, stop: Event) -> None:
     follower, sent, sent_at, told_at = Follower(pictures), 0, 0.0, 0.0
-    shown, finish = None, Finish()
+    finish = Finish()
     with closing(open_sink(options.sink, options.height, options.width, options.fps)) as sink:
         while not stop.is_set():
             now = time.monotonic()
             record = follower.newest()
+            picture = None
             if record is not None:
-                shown = finish.of(record, (options.height, options.width))
-            if shown is not None and (record is not None or now - sent_at > STANDING_S):
-                sink.send(shown)
+                picture = finish.of(record, (options.height, options.width))
+            elif sent and now - sent_at > (GLOW_S if finish.limiting else STANDING_S):
+                picture = finish.again(time.perf_counter())
+            if picture is not None:
+                sink.send(picture)
                 sent, sent_at = sent + 1, now
             if now - told_at > STATUS_S:
                 told_at = now

@@ -69,7 +69,7 @@ def main() -> int:
         assert swaps.count() or swaps.wait(20_000), "the picture was not drawn"
         assert surface._look is not None
         shots.append(grab(surface))
-        limiting.append(surface._look.limiting)
+        limiting.append(surface.limiting)
     assert surface.flashes_limited >= sum(limiting)
     surface.release()
     np.savez(sys.argv[3], shots=np.stack(shots), limiting=np.array(limiting))

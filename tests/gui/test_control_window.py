@@ -223,16 +223,16 @@ def test_clipping_too_quiet_and_a_device_that_is_gone_are_said(window, stage):
 
 def test_what_the_flash_limiter_held_back_is_shown_and_where(window, stage):
     label = window.paints.limited
-    painted, look = 0, 0
-    window._flashes_limited = lambda: look
+    painted, output = 0, 0
+    window._flashes_limited = lambda: output
     window.refresh()
     assert label.text() == ""
-    for painted, look, words in ((3, 0, "3 pictures held back"), (3, 2, "5 pictures held back, 2 by the look")):
+    for painted, output, words in ((3, 0, "3 pictures held back"), (3, 2, "5 pictures held back, 2 by the output")):
         stage.status = {**stage.invent_status(0.0), "flashes_limited": painted}
         window.refresh()
         assert label.text() == words
         assert label.property("role") == "accent"
-        assert f"{look} as the look had made them" in label.toolTip()
+        assert f"{output} as look, faders and sizing had made them" in label.toolTip()
         for _ in range(paints.LIT):
             window.refresh()
         assert label.property("role") == "faint", "it is over"

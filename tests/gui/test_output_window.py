@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fake_stage import FakeStage
 from PySide6.QtCore import QTimer
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QApplication
 
 import gui.app
@@ -192,6 +192,31 @@ def test_without_opengl_a_painter_draws_the_same(output, stage, qtbot):
     stage.desk.set("master", 0.5, "test")
     with qtbot.waitSignal(output.surface.frameSwapped, timeout=20_000):
         output.start(fullscreen=False)
+
+
+def grey(output: OutputWindow) -> float:
+    """The mean of what stands in the window."""
+    image = (
+        output.surface.screen()
+        .grabWindow(output.surface.winId())
+        .toImage()
+        .convertToFormat(QImage.Format.Format_Grayscale8)
+    )
+    return float(np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), -1)[:, : image.width()].mean())
+
+
+def test_without_opengl_a_strobe_glows_and_its_end_is_shown_by_and_by(shown, stage, qtbot):
+    output, told = shown
+    stage.paint(picture(250))
+    for pressed in range(1, 40):
+        stage.desk.set("blackout", pressed % 2, "test")
+        output.pulse()
+    assert output.surface.limiting
+    assert 0 < grey(output) < 200
+    drawn = told.count("drawn")
+    qtbot.waitUntil(lambda: (output.pulse(), not output.surface.limiting)[1], timeout=20_000)
+    assert told.count("drawn") > drawn + 5
+    assert grey(output) == 0
 
 
 @pytest.mark.parametrize(

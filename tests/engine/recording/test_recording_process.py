@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import wait_until
-from film_reader import number_of, numbered, read_film
+from film_reader import FREE, number_of, numbered, read_film
 
 from engine.outlet import Outlet
 from engine.reel import SOUND_BYTES, Reel
@@ -42,11 +42,11 @@ class Show:
             samples = np.zeros(due - heard, np.float32)
             if at < due:
                 samples[at - heard : at - heard + 16] = 0.9
-                self._pictures.write(numbered(0xFFFF, HEIGHT, WIDTH), began + at / RATE, 1.0)
+                self._pictures.write(numbered(0xFFFF, HEIGHT, WIDTH), began + at / RATE, 1.0, FREE)
             heard = due
             self._sound.write_sound(samples, began + due / RATE, RATE)
             self.shown[number] = time.perf_counter()
-            self._pictures.write(numbered(number, HEIGHT, WIDTH), self.shown[number], 1.0)
+            self._pictures.write(numbered(number, HEIGHT, WIDTH), self.shown[number], 1.0, FREE)
 
     def __enter__(self) -> Show:
         self._thread.start()

@@ -6,7 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from film_reader import number_of, numbered, read_film
+from film_reader import FREE, number_of, numbered, read_film
+from flash_rule import most_flashes_a_second
 
 from engine.recording.session import HOLD_S, DiskFull, Session
 from engine.reel import SOUND_BYTES, Reel
@@ -115,13 +116,32 @@ def test_a_picture_that_stands_is_written_again(session, reels, clock):
     assert session.pictures == 1
 
 
+def test_a_film_of_a_strobe_glows_and_ends_as_the_display_does(session, reels, clock):
+    pictures, _ = reels
+    fps = 30
+    for pressed in range(2 * fps):
+        clock.now += 1 / fps
+        pictures.write(numbered(0xFFFF), clock.now, float(pressed % 2 == 0))
+        session.step()
+    for _ in range(3 * fps):  # nothing new is shown from then on
+        clock.now += 1 / fps
+        session.step()
+    session.finish()
+    film = read_film(session.path)
+    shown = [film.pictures[np.searchsorted(film.times, at, "right") - 1] for at in np.arange(0.1, 5.0, 1 / fps)]
+    assert most_flashes_a_second(shown, fps) <= 3
+    light = film.pictures.mean((1, 2, 3))
+    assert np.abs(np.diff(light[film.times > 1.0])).max() < 70, "it glows"
+    assert light[-1] < 6
+
+
 def test_when_it_cannot_keep_up_every_other_picture_is_left_out_and_all_are_counted(session, reels, clock):
     pictures, _ = reels
     shown = itertools.count(1)
     for _ in range(30):  # seven pictures in the time of one step, which writes four
         for _ in range(7):
             clock.now += FRAME_S
-            pictures.write(numbered(next(shown)), clock.now, 1.0)
+            pictures.write(numbered(next(shown)), clock.now, 1.0, FREE)
         session.step()
     session.finish()
     film = read_film(session.path)

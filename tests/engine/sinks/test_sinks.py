@@ -73,6 +73,16 @@ def test_a_camera_shows_what_is_shown_with_its_fade_and_closes(pictures, share, 
     assert sent(camera_log)[-1] == "closed"
 
 
+def test_a_strobe_is_shared_as_a_glow_whose_end_comes_by_and_by(pictures, share, camera_log):
+    share("camera")
+    for pressed in range(80):
+        pictures.write(picture(200, 200, 200), time.perf_counter(), float(pressed % 2 == 0))
+        time.sleep(1 / 30)
+    wait_until(lambda: sent(camera_log)[-1] == [0, 0, 0], 30, "black")
+    glow = [row[0] for row in sent(camera_log)[-30:]]
+    assert len(set(glow)) > 10, "it came there in many steps"
+
+
 def test_a_camera_that_fails_ends_in_one_line_and_is_closed(pictures, share, camera_log, monkeypatch):
     monkeypatch.setenv("CAMERA_FAILS_AT", "3")
     outlet = share("camera")

@@ -86,7 +86,7 @@ class OutputWindow(QObject):
         self.sizing = self._places.place.sizing if self._places.place.sizing in SIZINGS else SIZINGS[0]
         self._awake = KeepAwake(self)
 
-        self.surface = open_surface()
+        self.surface = open_surface(stage.tell)
         self.surface.setTitle("cymatic")
         self.surface.setMinimumSize(_MINIMUM_SIZE)
         self.surface.on_double_click = self.toggle_fullscreen

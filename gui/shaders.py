@@ -10,14 +10,14 @@ import logging
 from typing import Any
 
 import numpy as np
-from PySide6.QtGui import QOpenGLContext
+from PySide6.QtGui import QOffscreenSurface, QOpenGLContext
 from PySide6.QtOpenGL import QOpenGLBuffer, QOpenGLShader, QOpenGLShaderProgram, QOpenGLVertexArrayObject
 
 from engine.look import SECTORS, VIGNETTE
 
 log = logging.getLogger(__name__)
 
-_GL_TRIANGLE_STRIP, _GL_FLOAT = 0x0005, 0x1406
+_GL_TRIANGLE_STRIP, _GL_FLOAT, _GL_RENDERER = 0x0005, 0x1406, 0x1F01
 
 _VERTEX = """
 attribute vec2 corner;
@@ -120,6 +120,18 @@ void main() {
 }
 """.replace("SECTOR", f"{2.0 * np.pi / SECTORS:.9f}")
 """What `engine.look` says in numpy, and the trails: light of the pictures before, where it outshines the new one."""
+
+
+def refusal() -> str | None:
+    """Why no picture can be drawn with OpenGL here, or None. The application must exist."""
+    surface, context = QOffscreenSurface(), QOpenGLContext()
+    surface.create()
+    if not context.create() or not context.makeCurrent(surface):
+        return "there is no OpenGL on this display"
+    driver = str(context.functions().glGetString(_GL_RENDERER))
+    works = all(build(fragment, bicubic=False, driver=driver) is not None for fragment in (SHOW, FINISH))
+    context.doneCurrent()
+    return None if works else f"the driver {driver} compiles no shader"
 
 
 def build(fragment: str, *, bicubic: bool, driver: str) -> QOpenGLShaderProgram | None:

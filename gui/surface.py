@@ -23,7 +23,6 @@ from PySide6.QtGui import (
     QImage,
     QKeyEvent,
     QMouseEvent,
-    QOpenGLContext,
     QPainter,
     QPaintEvent,
     QRasterWindow,
@@ -35,7 +34,7 @@ from engine.look import NEUTRAL, Look
 from engine.watch import Watch
 from gui.hold import Hold
 from gui.look import LookPass
-from gui.shaders import FINISH, SHOW, Quad, build
+from gui.shaders import FINISH, SHOW, Quad, build, refusal
 
 log = logging.getLogger(__name__)
 
@@ -198,9 +197,7 @@ class GlSurface(_Surface, QOpenGLWindow):
             if program is None and bicubic:
                 bicubic = False
                 program = build(fragment, bicubic=False, driver=self.renderer)
-            if program is None:
-                log.error("the driver %s compiles no shader: the output stays black", self.renderer)
-                return
+            assert program is not None, "open_surface asked the driver"
             self._programs[name] = program
         log.info("output surface: OpenGL %s, %s", self.renderer, "bicubic" if bicubic else "bilinear")
         self._quad = Quad()
@@ -384,9 +381,14 @@ def as_image(rgba: NDArray[np.uint8]) -> QImage:
     return QImage(rgba.data, width, height, 4 * width, QImage.Format.Format_RGBX8888)
 
 
-def open_surface() -> GlSurface | RasterSurface:
-    """The best surface this display offers. The application must exist."""
-    if QGuiApplication.platformName() not in _PLAIN_PLATFORMS and QOpenGLContext().create():
+def open_surface(tell: Callable[[str], None]) -> GlSurface | RasterSurface:
+    """The best surface this display offers; `tell` hears why OpenGL does not draw where it should. The application must
+    exist."""
+    platform = QGuiApplication.platformName()
+    if platform in _PLAIN_PLATFORMS:
+        log.warning("no OpenGL on the display platform %s: drawing without vsync", platform)
+    elif (why := refusal()) is None:
         return GlSurface()
-    log.warning("no OpenGL on the display platform %s: drawing without vsync", QGuiApplication.platformName())
+    else:
+        tell(f"{why}: the output is drawn without it, more slowly and without the look")
     return RasterSurface()

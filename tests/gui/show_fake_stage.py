@@ -1,9 +1,10 @@
 """Shows a made-up stage in the real windows; lines on standard input ("master 0.5") move its desk.
 
-    python show_fake_stage.py [--still] [--bicubic] [--fullscreen] [--display NAME] [--place FILE] [--seconds N]
+    python show_fake_stage.py [--still] [--bicubic] [--refuse] [--fullscreen]
+                              [--display NAME] [--place FILE] [--seconds N]
 
-`--still` paints one picture for ever, `--bicubic` takes the software driver for a graphics card. What the performer is
-told goes to the log.
+`--still` paints one picture for ever, `--bicubic` takes the software driver for a graphics card, `--refuse` gives the
+driver shaders that it cannot compile. What the performer is told goes to the log.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from fake_stage import FakeStage
 
 import gui.app
+import gui.shaders
 import gui.surface
 
 log = logging.getLogger("show")
@@ -32,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--still", action="store_true")
     parser.add_argument("--bicubic", action="store_true")
+    parser.add_argument("--refuse", action="store_true")
     parser.add_argument("--fullscreen", action="store_true")
     parser.add_argument("--display")
     parser.add_argument("--place", type=Path)
@@ -45,6 +48,8 @@ def main() -> int:
         stage.status = stage.invent_status(1.0)
     if args.bicubic:
         gui.surface._SOFTWARE_DRIVERS = ()
+    if args.refuse:
+        gui.shaders._VERTEX = "void main() { gl_Position = nowhere; }"
     threading.Thread(target=obey, args=(stage,), daemon=True).start()
     code = gui.app.run(stage, fullscreen=args.fullscreen, display=args.display, place=args.place, seconds=args.seconds)
     log.info("ticks %d", stage.ticks)

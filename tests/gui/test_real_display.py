@@ -72,6 +72,15 @@ def test_pixels_arrive_as_they_were_painted(show, arguments):
     assert ("bicubic" if arguments else "bilinear") in play.log
 
 
+def test_a_driver_that_compiles_no_shader_leaves_the_picture_to_the_painter_and_a_line_says_so(show):
+    play = show("--fullscreen", "--still", "--refuse")
+    shot = play.wait_for(lambda shot: shot.mean() > 30 and shot[:, :, 0].std() > 20, "a picture on the display")
+    play.move("master", 0.5)
+    play.wait_for(lambda dimmed: abs(dimmed.mean() / shot.mean() - 0.5) < 0.02, "half the light")
+    assert re.search(r"told: the driver .+ compiles no shader: the output is drawn without it", play.log)
+    assert play.end(signal.SIGTERM) == 0
+
+
 def test_the_test_card_fills_the_display_whatever_the_fader_says(show):
     play = show("--fullscreen", "--still")
     play.move("master", 0)

@@ -148,12 +148,12 @@ class _Measure(NamedTuple):
 
 
 class _Change(NamedTuple):
-    """What a picture changes in every field: `by` `[numbers, fields, points]` since the picture that it is measured
-    from; whether that is enough (`moved`), and whether it comes back by it (`turned`), each `[fields]`."""
+    """What a picture changes. `moved`: the numbers of the fields where it is enough, `[m]`; of those, by how much, `by`
+    `[numbers, m, points]`, and whether they come back by it, `turned` `[m]`."""
 
     measure: _Measure
+    moved: Index
     by: Float32
-    moved: Bool
     turned: Bool
 
 
@@ -167,8 +167,9 @@ class _History:
     def look(self, measures: Sequence[_Measure], now: float) -> list[_Change]:
         """What changes with a picture at time `now`, by every measure."""
         light, mean, red = measures
-        changed = self._turns[0].look(light, now)
-        return [changed, self._turns[1].look(mean, now, changed.moved), self._turns[2].look(red, now)]
+        change = self._turns[0].look(light, now)
+        moved = np.isin(np.arange(len(_FIELDS)), change.moved)
+        return [change, self._turns[1].look(mean, now, moved), self._turns[2].look(red, now)]
 
     def over(self, changes: Sequence[_Change], now: float, budget: int) -> bool:
         """Whether a field would turn more than `budget` times in a second."""
@@ -203,44 +204,46 @@ class _Turns:
 
     def over(self, change: _Change, now: float, budget: int) -> bool:
         """Whether a field would turn more than `budget` times in a second."""
-        again = change.turned & (self._times[TURNS - budget] > now - SECOND_S)
-        return bool((again | (self._until > now)).any())
+        again = change.turned & (self._times[TURNS - budget, change.moved] > now - SECOND_S)
+        return bool(again.any() or (self._until > now).any())
 
-    def look(self, measure: _Measure, now: float, where: Bool | np.bool_ = np.True_) -> _Change:
-        """What changes with a picture at time `now`, in fields `where` that may be."""
-        up, down = measure.values - self._low, measure.values - self._high
-        by = np.where(up > -down, up, down)
-        large = (np.square(by).sum(0) >= 1.0) & (measure.counts | self._counts)
-        moved = (np.count_nonzero(large, axis=1) >= AREA * large.shape[1]) & where & self._begun
-        turned = moved & (self._times[-1] <= now - SECOND_S)  # out of rest
-        turned[self._back(by, large, np.flatnonzero(moved & ~turned))] = True
-        return _Change(measure, by, moved, turned)
+    def look(self, measure: _Measure, now: float, where: Bool | bool = True) -> _Change:
+        """What changes with a picture at time `now`, in those fields only `where` that is true."""
+        up, down = measure.values - self._low, self._high - measure.values
+        size = np.maximum(up, down)
+        large = (np.einsum("nfp,nfp->fp", size, size) >= 1.0) & (measure.counts | self._counts)
+        moved = np.flatnonzero((np.count_nonzero(large, axis=1) >= AREA * large.shape[1]) & where & self._begun)
+        up, down = up[:, moved], down[:, moved]
+        by = np.where(up > down, up, -down)
+        turned = self._times[-1, moved] <= now - SECOND_S  # out of rest
+        turned |= self._back(by, large[moved], moved)
+        return _Change(measure, moved, by, turned)
 
-    def _back(self, by: Float32, large: Bool, fields: Index) -> Index:
-        """Those of the fields whose points, where the change is large, last changed together the other way."""
-        back, part = [fields[:0]], large[fields]
-        change = by[:, fields] * part
+    def _back(self, by: Float32, large: Bool, fields: Index) -> Bool:
+        """Which of these fields come back: their points, where the change is large, last changed together the other
+        way."""
+        back, rest, change = np.zeros(len(fields), np.bool_), np.arange(len(fields)), by * large
         size = _product(change, change)
         for kept in self._changes:
-            if not len(fields):
+            if not len(rest):
                 break
-            before = kept[:, fields]
-            along = _product(before, change)
-            before *= part
-            alike = np.square(along) > BACK**2 * size * _product(before, before)
-            back.append(fields[alike & (along < 0.0)])
-            fields, part, size, change = fields[~alike], part[~alike], size[~alike], change[:, ~alike]
-        return np.concatenate(back)
+            before = kept[:, fields[rest]]
+            along = _product(before, change[:, rest])
+            before *= large[rest]
+            alike = np.square(along) > BACK**2 * size[rest] * _product(before, before)
+            back[rest] = alike & (along < 0.0)
+            rest = rest[~alike]
+        return back
 
     def take(self, change: _Change, now: float) -> None:
         """The picture is shown at `now`: remember."""
-        turned, moved = np.flatnonzero(change.turned), np.flatnonzero(change.moved)
+        moved, turned = change.moved, change.moved[change.turned]
         often = turned[self._times[0, turned] > now - SECOND_S]
         self._until[often] = self._times[0, often] + SECOND_S
         self._times[:-1, turned] = self._times[1:, turned]
         self._times[-1, turned] = now
         self._changes[1:, :, moved] = self._changes[:-1, :, moved]
-        self._changes[0][:, moved] = change.by[:, moved]
+        self._changes[0][:, moved] = change.by
         values, counts = change.measure
         np.minimum(self._low, values, out=self._low)
         np.maximum(self._high, values, out=self._high)
@@ -283,7 +286,7 @@ def _measured(seen: Image) -> tuple[_Measure, ...]:
     mean = lights.mean(axis=2, keepdims=True)
     x, y, z = (value + np.float32(BLACK) * white for value, white in zip((x, light, z), _XYZ.sum(1), strict=True))
     chroma = np.stack([4 * x, 9 * y]) / (np.float32(RED_STEP) * (x + 15 * y + 3 * z))
-    red = rgb[0] + BLACK >= SATURATED * (rgb.sum(0) + 3 * BLACK)
+    red = rgb[0] + BLACK >= SATURATED * (rgb[0] + rgb[1] + rgb[2] + 3 * BLACK)
     return (
         _Measure(lights / np.float32(LIGHT_STEP), lights[0] < BRIGHT),
         _Measure(mean / np.float32(LIGHT_STEP), mean[0] < BRIGHT),

@@ -55,7 +55,7 @@ class ControlWindow(QWidget):
     """Shows a stage.
 
     `newest` gives the newest frame without taking it away from the output; `latency_ms` is what the output measured,
-    `flashes_limited` how many pictures it held back because the look made them flash. `memory` remembers place and
+    `flashes_limited` how many pictures it held back because they would have flashed. `memory` remembers place and
     words. `commands` is set by the owner, which tells `times` of every new frame.
     """
 

@@ -124,7 +124,9 @@ def test_a_swap_tells_of_the_picture_that_was_drawn(qapp, qtbot, monkeypatch):
         return really(rgba)
 
     monkeypatch.setattr(surface, "as_image", draw)
-    show = SimpleNamespace(desk=Desk(), image_size=(72, 128), status={}, newest_frame=another, tick=lambda: None)
+    show = SimpleNamespace(
+        desk=Desk(), image_size=(72, 128), status={}, newest_frame=another, tick=lambda: None, tell=print
+    )
     output = OutputWindow(show)
     swaps = Swaps(output.surface, lambda: taken[-1], lambda at, index: told.append(index))
     output.start(fullscreen=False)

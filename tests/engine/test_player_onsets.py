@@ -71,9 +71,9 @@ def begun(tiny_bundle, strikes, seconds=1.0, step_takes_s=0.0, fps=10.0):
     sessions = {name: Slow(session, sleep, takes_s.get(name, 0.0)) for name, session in opened.items()}
     publish = links.slot.publish
 
-    def publish_and_note(rgba, captured_at, stats, started_at, onset_at):
+    def publish_and_note(rgba, captured_at, stats, started_at, onset_at, look):
         pictures.append((started_at, onset_at))
-        return publish(rgba, captured_at, stats, started_at, onset_at)
+        return publish(rgba, captured_at, stats, started_at, onset_at, look)
 
     links.slot.publish = publish_and_note
     try:

@@ -151,12 +151,13 @@ class Outlets:
     def _shown(self, held: Frame) -> Shown:
         """What is shown now, since when, by the rule of `engine.present`; the test card has no look."""
         desk, now = self._desk, time.perf_counter()
+        limit = bool(desk.get("flash/limit"))
         if desk.get("testcard") and not desk.get("blackout"):
-            shown = Shown(draw_test_card(*self._size), now)
+            shown = Shown(draw_test_card(*self._size), now, limit=limit)
         else:
             level = 0.0 if desk.get("blackout") else float(desk.get("master"))
             look = Look.of(desk).moved(held.look)
-            shown = Shown(held.rgba, now, level, look, bool(desk.get("flash/limit")))
+            shown = Shown(held.rgba, now, level, look, limit)
         if self._newest is None or not shown.same_as(self._newest):
             self._newest = shown
         return self._newest

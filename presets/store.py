@@ -80,8 +80,9 @@ class PresetStore:
         return names
 
     def own_names(self) -> list[str]:
-        """Names of all files in the last folder, where saves go, good or not."""
-        return sorted(path.name.removesuffix(_SUFFIX) for path in self._folders[-1].glob("*" + _SUFFIX))
+        """Names of all files in the last folder, where saves go, good or not; none where there is no folder."""
+        files = [path for folder in self._folders[-1:] for path in folder.glob("*" + _SUFFIX)]
+        return sorted(path.name.removesuffix(_SUFFIX) for path in files)
 
     def check(self) -> list[tuple[Path, str | None]]:
         """Every preset file that is not hidden by another, by name, with what is wrong with it, or None."""

@@ -73,6 +73,11 @@ def test_a_folder_that_does_not_exist_holds_nothing(tmp_path: Path):
         empty.load("x")
 
 
+def test_a_store_over_no_folders_has_no_presets():
+    store = PresetStore([])
+    assert store.names() == store.own_names() == store.banks() == []
+
+
 def test_the_standard_store_is_the_library_and_the_users_data_folder(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     store = PresetStore.standard()

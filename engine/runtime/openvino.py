@@ -4,6 +4,7 @@ Why the settings are as they are:
 
 - *Precision is always stated*: left alone, OpenVINO computes in bf16 wherever the CPU can, with visible error.
 - *No pinning of threads*: the audio callback and the window share these cores, and a pinned thread waits for them.
+- *Pictures in strips*: a generator is cut into one graph a thread, see `engine.runtime.strips`.
 - *No compiled-model cache*: reading and compiling the ONNX of a 5 GFLOP generator takes about 0.1 s; a cached blob
   halved that and gave as much back at the first run.
 - *Denormals are left alone*: flushing them changes the arithmetic of the thread that opens the session, for good.
@@ -20,7 +21,8 @@ Why the settings are as they are:
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +38,9 @@ from openvino.frontend import FrontEndManager
 from engine.contract import TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.runtime.session import Precision, Runtime, Tensors, check_feed, first_line, tensor_spec
+from engine.runtime.strips import Strip, strips, whole
+
+MOST_STRIPS = 4
 
 
 class OpenVinoSession:
@@ -47,25 +52,25 @@ class OpenVinoSession:
         if precision == "bf16" and not supports_bf16():
             raise RuntimeUnavailable("this CPU has no bf16 arithmetic: use precision f32")
         self.precision: Precision = precision
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+            "CPU_DENORMALS_OPTIMIZATION": False,
+        }
         try:
             model = _read(path)
-            compiled = ov.Core().compile_model(
-                model,
-                "CPU",
-                {
-                    "PERFORMANCE_HINT": "LATENCY",
-                    "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-                    "INFERENCE_NUM_THREADS": threads,
-                    "NUM_STREAMS": 1,
-                    "ENABLE_CPU_PINNING": False,
-                    "CPU_DENORMALS_OPTIMIZATION": False,
-                },
-            )
+            cut = strips(model, _strip_count(threads)) or [whole(model)]
+            settings["INFERENCE_NUM_THREADS"] = threads // len(cut)
+            core = ov.Core()
+            with ThreadPoolExecutor(len(cut)) as pool:
+                compiled = list(pool.map(lambda strip: core.compile_model(strip.model, "CPU", settings), cut))
         except Exception as error:  # noqa: BLE001  # its exceptions share no base class
             raise BundleError(f"graph {path}: OpenVINO cannot load it: {first_line(error)}") from None
-        self.inputs = _specs(path, compiled.inputs)
-        self.outputs = _specs(path, compiled.outputs)
-        self._requests = [_Request(compiled, self.inputs, self.outputs) for _ in range(2)]
+        self.inputs = _specs(path, model.inputs)
+        self.outputs = _specs(path, model.outputs)
+        self._requests = [_Request(cut, compiled, self.inputs, self.outputs) for _ in range(2)]
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
         """See `Session.run`."""
@@ -78,17 +83,23 @@ class OpenVinoSession:
 
 
 class _Request:
-    """One inference request with the arrays that are bound to it."""
+    """One inference request, a part for each strip of the graph, with the arrays that are bound to it."""
 
-    def __init__(self, compiled: Any, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> None:
-        self._request = compiled.create_infer_request()
+    def __init__(
+        self,
+        cut: Sequence[Strip],
+        compiled: Sequence[Any],
+        inputs: dict[str, TensorSpec],
+        outputs: dict[str, TensorSpec],
+    ) -> None:
+        self._parts = [(strip, each.create_infer_request()) for strip, each in zip(cut, compiled, strict=True)]
         self._inputs = inputs
         self._bound: dict[str, NDArray[Any]] = {}
-        self._outputs: Tensors = {}
-        for name, spec in outputs.items():
-            # Memory of our own: what was given out outlives the session.
-            self._outputs[name] = np.zeros(spec.shape, spec.dtype)
-            self._request.set_tensor(name, ov.Tensor(self._outputs[name], shared_memory=True))
+        # Memory of our own: what was given out outlives the session.
+        self._outputs: Tensors = {name: np.zeros(spec.shape, spec.dtype) for name, spec in outputs.items()}
+        for name, array in self._outputs.items():
+            for strip, request in self._parts:
+                request.set_tensor(name, ov.Tensor(strip.of_output(array), shared_memory=True))
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
         for name, spec in self._inputs.items():
@@ -98,12 +109,20 @@ class _Request:
             if self._bound.get(name) is not array:
                 check_feed(name, array, spec)
                 contiguous = np.ascontiguousarray(array)
-                self._request.set_tensor(name, ov.Tensor(contiguous, shared_memory=True))
+                for strip, request in self._parts:
+                    request.set_tensor(name, ov.Tensor(strip.of_input(name, contiguous), shared_memory=True))
                 # A copy must be made anew every run, so only the array itself counts as bound.
                 self._bound[name] = contiguous
-        self._request.start_async()
-        self._request.wait()
+        for _, request in self._parts:
+            request.start_async()
+        for _, request in self._parts:
+            request.wait()
         return dict(self._outputs)
+
+
+def _strip_count(threads: int) -> int:
+    """A strip a thread, or one for as many threads each; thinner strips compute more twice."""
+    return next(count for count in range(MOST_STRIPS, 0, -1) if threads % count == 0)
 
 
 def save_ir(path: Path, target: Path, half: bool) -> None:

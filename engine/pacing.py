@@ -75,6 +75,23 @@ class Pacer:
             self._due = self._started
         return self._started
 
+    def again(self) -> float:
+        """This frame's work begins once more; when it is due stays. The time at which it does."""
+        self._started = self._clock()
+        return self._started
+
+    @property
+    def passed(self) -> float:
+        """Seconds since this frame's work began."""
+        return self._clock() - self._started
+
+    @property
+    def left(self) -> float:
+        """Seconds in which this frame is to be finished so as not to be late; none while no rate is chosen."""
+        if self.fps is None or self._due is None:
+            return 0.0
+        return self._due + 1.0 / self.fps - self._clock()
+
     def end(self) -> str | None:
         """Takes note of a finished frame. Returns a line when the rate is new (chosen, kept, changed), else None."""
         now = self._clock()

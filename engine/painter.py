@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from engine.latents.loop import LatentLoop
 from engine.latents.scenes import SceneReader
 from engine.look import FADERS
 from engine.reactivity import Map, Reactivity, measure
-from engine.runtime.session import Precision, Runtime, Session, Tensors
+from engine.runtime.session import Interruptible, Precision, Runtime, Session, Tensors
 from engine.slot import STAGES
 
 GRAPHS = ("generator", "mapping", "encoder", "recurrent", "reader")
@@ -87,6 +87,7 @@ class Painter:
         self._moved_at: float | None = None
         self._stepped_at: float | None = None
         self._shown_onsets = 0  # those that a picture has answered
+        self._put_off = False  # the step of the newest picture, for it answers one
         self._base = self._offset = self._w_avg
         self._w_plus: Float32 = self._w_avg[np.newaxis]
         self.controls: dict[str, Any] = {c.name: c.default for c in REGISTRY if c.continuous}
@@ -175,8 +176,8 @@ class Painter:
         recurrent step. Needs a preset.
 
         `move` does it unless it was done for this `now`; a caller that lives in real time does it before, and hears
-        once more in between, for the encoder takes its time. A picture that answers an onset does not wait until the
-        sound's scene is read: that is done with the next one.
+        once more in between, for the encoder takes its time. A picture that answers an onset does not wait for it: that
+        is done with the next one, whatever that answers.
         """
         assert self._way is not None, "no preset was named"
         self._stepped_at = now
@@ -191,11 +192,12 @@ class Painter:
             measured = measure(features, self.beat(now))
             controls = self._reactivity.move(controls, measured, self._passed(now), self._way.share)
         self._moved = controls
-        if latents.due(now):
+        self._put_off = self.struck and not self._put_off
+        if not self._put_off and latents.due(now):
             latents.step(self._mel.window(), self._base, controls["noise"], self.beat(now))
             self._took("encoder", self._sessions["encoder"].ms)
             self._took("recurrent", self._sessions["recurrent"].ms)
-        if not self.struck and self.scenes.due(now):
+        if not self._put_off and self.scenes.due(now):
             self.scenes.read(self._mel.window())
             self._took("encoder", self._frame_ms.get("encoder", 0.0) + self._sessions["reader"].ms)
 
@@ -220,13 +222,26 @@ class Painter:
 
     def picture(self) -> NDArray[np.uint8]:
         """Paint what `move` came to: uint8 RGBA `[H, W, 4]`, good until the next picture."""
+        rgba = self._paint(None)
+        assert rgba is not None, "nothing could give it up"
+        return rgba
+
+    def picture_unless(self, better: Callable[[], bool]) -> NDArray[np.uint8] | None:
+        """As `picture`, but None as soon as `better`, which is asked every few milliseconds and may `hear`, says so.
+        Asked only where the generator's session is `Interruptible`. Then `move` on."""
+        return self._paint(better)
+
+    def _paint(self, better: Callable[[], bool] | None) -> NDArray[np.uint8] | None:
         begun_at = time.perf_counter()
         feeds: dict[str, NDArray[Any]] = {"w_plus": self._w_plus}
         if self._flow is not None:
             feeds |= self._flow.sample()
         self._took("blend", self._frame_ms["blend"] + 1000.0 * (time.perf_counter() - begun_at))
         generator = self._sessions["generator"]
-        rgba = self._cells.picture(generator.run(feeds)["rgba"])
+        painted = generator.run_unless(feeds, better) if better else generator.run(feeds)
+        if painted is None:
+            return None
+        rgba = self._cells.picture(painted["rgba"])
         self._took("generator", generator.ms)
         self._picture_ms, self._frame_ms = self._frame_ms, {}
         if self.controls["flash/limit"] and self._moved_at is not None:
@@ -262,6 +277,16 @@ class _Timed:
         started_at = time.perf_counter()
         tensors = self._session.run(feeds)
         self.ms = 1000.0 * (time.perf_counter() - started_at)
+        return tensors
+
+    def run_unless(self, feeds: Mapping[str, NDArray[Any]], better: Callable[[], bool]) -> Tensors | None:
+        """As `Interruptible` says; one that is not runs to its end."""
+        if not isinstance(self._session, Interruptible):
+            return self.run(feeds)
+        started_at = time.perf_counter()
+        tensors = self._session.run_unless(feeds, better)
+        if tensors is not None:
+            self.ms = 1000.0 * (time.perf_counter() - started_at)
         return tensors
 
     def swap(self, session: Session) -> Session:

@@ -3,10 +3,10 @@
     source ─► painter ─► slot
 
 What a picture is made of is in `engine.painter`; here is when it is made: on a steady beat, but what is heard between
-two pictures is taken in as it comes, and an onset gets its picture at once. Nothing queues and nothing raises: a frame
-that fails leaves the last picture standing, is counted and told once. Only when nothing but failures comes for
-`FAILING_S` does the player give up, for a new process can cure what this one cannot: a driver that has gone, memory
-that ran out.
+two pictures is taken in as it comes, and an onset gets its picture at once, if need be instead of one that is only half
+made. Nothing queues and nothing raises: a frame that fails leaves the last picture standing, is counted and told once.
+Only when nothing but failures comes for `FAILING_S` does the player give up, for a new process can cure what this one
+cannot: a driver that has gone, memory that ran out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from threading import Event
 from typing import Any
@@ -35,6 +36,10 @@ from engine.runtime.session import Session
 from engine.runtime.successors import Successors
 
 STATUS_S = 0.1
+WORTH = 0.6
+"""Share of the time that a picture takes up to which it is given up for one with an onset that was heard meanwhile."""
+ROOM = 1.3
+"""So many times that time must be left then: an onset makes no picture late."""
 FAILING_S = 5.0
 SOURCE_LINES = (1 / 15.0, 6.0)
 """Lines a second, and at once, about a source that comes and goes."""
@@ -71,6 +76,7 @@ class Player:
         self._pacer = Pacer(fps, held=held)
         self._captured_at = time.perf_counter()
         self._heard: list[Block] = []  # and not handed on yet
+        self._painting_s = 0.0  # the newest picture took, from the latent to its bytes
         self._controls_index = self._preset_index = 0
         self._called = -1  # the preset's serial
         self._process = psutil.Process()
@@ -135,10 +141,23 @@ class Player:
             return  # the stage has not named the preset yet
         painter.step(now)
         self._hear()  # *when* it happens counts to the last
-        painter.move(now)
-        onset_at = max(self._captured_at - painter.features.since_onset_s, 0.0)
-        rgba = self._fit(painter.picture())
-        self._links.slot.publish(rgba, self._captured_at, painter.stats, now, onset_at, painter.look)
+        while True:
+            painter.move(now)
+            captured_at = self._captured_at
+            onset_at = max(captured_at - painter.features.since_onset_s, 0.0)
+            begun_s = self._pacer.passed
+            rgba = painter.picture_unless(partial(self._overtaken, begun_s))
+            if rgba is not None:
+                break
+            now = self._pacer.again()
+        self._painting_s = self._pacer.passed - begun_s
+        self._links.slot.publish(self._fit(rgba), captured_at, painter.stats, now, onset_at, painter.look)
+
+    def _overtaken(self, begun_s: float) -> bool:
+        """Whether the picture that was begun `begun_s` into its frame is better begun once more: an onset was heard,
+        most of the work is still to be done, and all of it can be done in time."""
+        struck, pacer = self._struck(), self._pacer
+        return struck and pacer.passed - begun_s < WORTH * self._painting_s and pacer.left > ROOM * self._painting_s
 
     def _struck(self) -> bool:
         """While the next frame waits for its turn: takes in what is heard; whether an onset wants its picture now."""

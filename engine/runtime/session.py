@@ -11,9 +11,9 @@ import functools
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import psutil
 from numpy.typing import NDArray
@@ -84,6 +84,16 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the graph. Arrays given out before stay valid."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Session, Protocol):
+    """A session whose run can be given up halfway."""
+
+    def run_unless(self, feeds: Mapping[str, NDArray[Any]], better: Callable[[], bool]) -> Tensors | None:
+        """As `run`, but asks every few milliseconds whether there is something better to do. Then None, at once: what
+        was given out before stays as it is."""
         ...
 
 

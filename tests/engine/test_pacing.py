@@ -53,6 +53,27 @@ def test_a_slower_frame_uses_the_lead_and_the_beat_is_kept():
     assert begun == pytest.approx([100.0, 100.02 - lead, 100.04 - lead + 0.004, 100.06 - lead])
 
 
+def test_a_frame_that_begins_again_is_due_when_it_was():
+    pacer, clock = paced(50.0)
+    play(pacer, clock, [0.001])
+    began = pacer.begin()
+    clock.now += 0.004
+    assert (pacer.passed, pacer.left) == pytest.approx((0.004, 0.020 + LEAD * 0.020 - 0.004))
+    assert pacer.again() == pytest.approx(began + 0.004)
+    assert pacer.passed == 0.0
+    clock.now += 0.019
+    pacer.end()
+    pacer.wait()
+    assert pacer.late_frames == 0
+    assert pacer.begin() == pytest.approx(began + 0.023), "it took the lead, and the beat is where it was"
+
+
+def test_nothing_is_left_while_no_rate_is_chosen():
+    pacer, _ = paced(None)
+    pacer.begin()
+    assert pacer.left == 0.0
+
+
 def test_a_late_frame_is_counted_once_and_what_it_missed_is_dropped():
     pacer, clock = paced(50.0)
     begun = play(pacer, clock, [0.001, 0.070, 0.001, 0.001])

@@ -33,6 +33,20 @@ class Slow:
         return self._session.run(feeds)
 
 
+class Interruptible(Slow):
+    """One that looks up every two milliseconds whether it is to be given up."""
+
+    def run_unless(self, feeds, better):
+        for _ in range(round(self._takes_s / 0.002)):
+            self._sleep(0.002)
+            if better():
+                return None
+        return self._session.run(feeds)
+
+    def close(self) -> None:
+        pass
+
+
 class Tape:
     """A source by a clock of the test's own: silence, but for noise of 50 ms at each of these times."""
 
@@ -53,8 +67,9 @@ class Tape:
         return Block(self._sound[begins : begins + count], now)
 
 
-def begun(tiny_bundle, strikes, seconds=1.0, step_takes_s=0.0, fps=10.0):
-    """(when it began, the onset that it knew) of every picture; a picture takes 20 ms by the test's clock."""
+def begun(tiny_bundle, strikes, seconds=1.0, step_takes_s=0.0, fps=10.0, generator=Slow, takes_s=0.020):
+    """(when it began, the onset and the newest sound that it knew) of every picture, which takes `takes_s`; by the
+    test's clock."""
     now = 100.0
     bundle = load_bundle(tiny_bundle)
     opened = {name: open_graph(bundle, name, "onnxruntime", threads=1) for name in GRAPHS}
@@ -67,12 +82,13 @@ def begun(tiny_bundle, strikes, seconds=1.0, step_takes_s=0.0, fps=10.0):
         if now > 100.0 + seconds:
             stop.set()
 
-    takes_s = {"generator": 0.020, "encoder": step_takes_s}
-    sessions = {name: Slow(session, sleep, takes_s.get(name, 0.0)) for name, session in opened.items()}
+    sessions = {name: Slow(session, sleep, 0.0) for name, session in opened.items()}
+    sessions["generator"] = generator(opened["generator"], sleep, takes_s)
+    sessions["encoder"] = Slow(opened["encoder"], sleep, step_takes_s)
     publish = links.slot.publish
 
     def publish_and_note(rgba, captured_at, stats, started_at, onset_at, look):
-        pictures.append((started_at, onset_at))
+        pictures.append((started_at, onset_at, captured_at))
         return publish(rgba, captured_at, stats, started_at, onset_at, look)
 
     links.slot.publish = publish_and_note
@@ -95,8 +111,8 @@ def test_an_onset_gets_its_picture_at_once_and_the_beat_goes_on_from_there(tiny_
     steady, _ = begun(tiny_bundle, [])
     on_the_beat = 100.0 + 0.1 * np.arange(1, len(steady)) - LEAD * 0.1
     assert steady[1:, 0] == pytest.approx(on_the_beat)
-    early = next(number for number, (_, onset_at) in enumerate(times) if onset_at > 0)
-    began_at, onset_at = times[early]
+    early = next(number for number, (_, onset_at, _) in enumerate(times) if onset_at > 0)
+    began_at, onset_at, _ = times[early]
     assert struck <= onset_at <= struck + 0.010, "by the window that told it"
     assert began_at == pytest.approx(onset_at, abs=0.005), "and not when its turn would have come"
     assert times[1:early, 0] == pytest.approx(on_the_beat[: early - 1])
@@ -109,6 +125,31 @@ def test_an_onset_while_a_picture_is_made_gets_the_next_one(tiny_bundle):
     times, _ = begun(tiny_bundle, [begins + 0.005])
     after = times[np.flatnonzero(times[:, 1])[0], 0]
     assert after == pytest.approx(begins + 0.020), "as soon as the one before is done"
+
+
+def test_a_picture_that_is_hardly_begun_gives_way_to_an_onset(tiny_bundle):
+    begins = 100.0 + 0.3 - LEAD * 0.1
+    times, late = begun(tiny_bundle, [begins + 0.002], generator=Interruptible, takes_s=0.050)
+    steady, _ = begun(tiny_bundle, [], generator=Interruptible, takes_s=0.050)
+    first = np.flatnonzero(times[:, 1])[0]
+    began_at, onset_at, _ = times[first]
+    assert begins + 0.002 < onset_at <= began_at <= begins + 0.016, "with the window that told it"
+    assert len(times) == len(steady), "instead of the one that was begun"
+    assert np.delete(times[:, 0], first) == pytest.approx(np.delete(steady[:, 0], first)), "and the beat stays"
+    assert late == 0
+
+
+@pytest.mark.parametrize(("after_s", "takes_s"), [(0.035, 0.050), (0.004, 0.090)])
+def test_one_that_is_nearly_done_or_would_be_late_is_finished(tiny_bundle, after_s, takes_s):
+    begins = 100.0 + 0.3 - LEAD * 0.1
+    times, late = begun(tiny_bundle, [begins + after_s], generator=Interruptible, takes_s=takes_s)
+    assert times[np.flatnonzero(times[:, 1])[0], 0] == pytest.approx(begins + takes_s, abs=0.003)
+    assert late == 0
+
+
+def test_a_picture_tells_the_sound_that_it_was_made_from(tiny_bundle):
+    times, _ = begun(tiny_bundle, [], generator=Interruptible, takes_s=0.050)
+    assert times[1:, 2] == pytest.approx(times[1:, 0]), "not that which was heard while it was painted"
 
 
 def test_an_onset_while_the_encoder_runs_is_in_the_picture_that_it_is_made_for(tiny_bundle):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from engine.contract import GRAPHS, TensorSpec
 from engine.errors import BundleError, RuntimeUnavailable
 from engine.runtime import CPU_RUNTIMES, Session, open_graph, open_session, verify_session
 from engine.runtime.choose import random_feeds
+from engine.runtime.session import Interruptible
+
+SHIPPED = Path(__file__).parents[3] / "engine" / "bundles" / "landscape"
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +128,30 @@ def test_outputs_survive_the_next_run_and_the_session(generator: Session) -> Non
     last = generator.run(feeds)["rgba"]
     generator.close()
     np.testing.assert_array_equal(last, copy)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_that_is_given_up_leaves_what_was_given_out(threads: int) -> None:
+    session = open_graph(load_bundle(SHIPPED), "generator", "openvino", threads=threads)
+    assert isinstance(session, Interruptible)
+    feeds, other = feeds_for(session), feeds_for(session, seed=1)
+    asked = []
+
+    def never() -> bool:
+        asked.append(time.perf_counter())
+        return False
+
+    older = session.run(other)["rgba"]
+    picture = session.run_unless(feeds, never)
+    assert picture is not None
+    assert len(asked) > 1, "while it painted"
+    before, copy = older.copy(), picture["rgba"].copy()
+    for _ in range(3):
+        assert session.run_unless(other, lambda: True) is None
+    np.testing.assert_array_equal(picture["rgba"], copy)
+    np.testing.assert_array_equal(session.run(other)["rgba"], before)
+    np.testing.assert_array_equal(picture["rgba"], copy)
+    session.close()
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)

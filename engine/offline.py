@@ -118,8 +118,9 @@ def paint(
                 return
         painter.hear(heard.until(int(now * sample_rate)))
         w_plus = painter.move(now)
-        if not between:
-            image = painter.picture()
+        image = None if between else painter.picture()
+        painter.catch_up()
+        if image is not None:
             features, scenes = painter.features, painter.scenes.likeness
             resets = painter.latents.resets
             yield Painted(now, image, w_plus[0], features.level, features.onset, scenes, resets, painter.look)

@@ -44,7 +44,8 @@ Float32 = NDArray[np.float32]
 
 
 class Painter:
-    """Hears sound and paints it. One thread. For each frame: `hear`, `move`, `picture`; in between it may `hear` on.
+    """Hears sound and paints it. One thread. For each frame: `hear`, `move`, `picture`, `catch_up`; in between it may
+    `hear` on.
 
     `sessions`: the opened `GRAPHS`. `seed`: of the noise of the recurrent step, and of where the fields begin. Nothing
     can be painted before `go` has named a preset.
@@ -87,7 +88,7 @@ class Painter:
         self._moved_at: float | None = None
         self._stepped_at: float | None = None
         self._shown_onsets = 0  # those that a picture has answered
-        self._put_off = False  # the step of the newest picture, for it answers one
+        self._owed_at: float | None = None  # when a step of the latent was due that is not done
         self._base = self._offset = self._w_avg
         self._w_plus: Float32 = self._w_avg[np.newaxis]
         self.controls: dict[str, Any] = {c.name: c.default for c in REGISTRY if c.continuous}
@@ -176,8 +177,8 @@ class Painter:
         recurrent step. Needs a preset.
 
         `move` does it unless it was done for this `now`; a caller that lives in real time does it before, and hears
-        once more in between, for the encoder takes its time. A picture that answers an onset does not wait for it: that
-        is done with the next one, whatever that answers.
+        once more in between, for the encoder takes its time. A picture that answers an onset does not wait for it, nor
+        until the sound's scene is read: the one is done by `catch_up`, the other with the next picture.
         """
         assert self._way is not None, "no preset was named"
         self._stepped_at = now
@@ -192,14 +193,22 @@ class Painter:
             measured = measure(features, self.beat(now))
             controls = self._reactivity.move(controls, measured, self._passed(now), self._way.share)
         self._moved = controls
-        self._put_off = self.struck and not self._put_off
-        if not self._put_off and latents.due(now):
-            latents.step(self._mel.window(), self._base, controls["noise"], self.beat(now))
+        if latents.due(now):
+            self._owed_at = now
+        if not self.struck:
+            self.catch_up()
+            if self.scenes.due(now):
+                self.scenes.read(self._mel.window())
+                self._took("encoder", self._frame_ms.get("encoder", 0.0) + self._sessions["reader"].ms)
+
+    def catch_up(self) -> None:
+        """Hear *what* sounds, if its turn came with a picture that did not wait for it. To be called after that."""
+        if self._owed_at is not None:
+            beat = self.beat(self._owed_at)
+            self.latents.step(self._mel.window(), self._base, self._moved["noise"], beat)
             self._took("encoder", self._sessions["encoder"].ms)
             self._took("recurrent", self._sessions["recurrent"].ms)
-        if not self._put_off and self.scenes.due(now):
-            self.scenes.read(self._mel.window())
-            self._took("encoder", self._frame_ms.get("encoder", 0.0) + self._sessions["reader"].ms)
+            self._owed_at = None
 
     def move(self, now: float) -> Float32:
         """Take the latent and the fields to time `now` (s): float32 `[1, L, D]`, a new array. Needs a preset."""

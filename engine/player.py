@@ -152,6 +152,7 @@ class Player:
             now = self._pacer.again()
         self._painting_s = self._pacer.passed - begun_s
         self._links.slot.publish(self._fit(rgba), captured_at, painter.stats, now, onset_at, painter.look)
+        painter.catch_up()
 
     def _overtaken(self, begun_s: float) -> bool:
         """Whether the picture that was begun `begun_s` into its frame is better begun once more: an onset was heard,

@@ -17,6 +17,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine import heap
 from engine.errors import AudioError, CymaticError
 from engine.links import Links
 
@@ -53,6 +54,7 @@ def main() -> int:
     """Plays until the lifeline ends. Exit code 2 after an error, which the status channel and stderr tell in a line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches both processes; the stage decides
     faulthandler.enable()
+    heap.settle()
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     options = Options(**json.loads(sys.stdin.buffer.readline()))
     stop = threading.Event()

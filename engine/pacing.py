@@ -23,7 +23,7 @@ LEAD = 0.25
 stays the same."""
 CATCH_UP = 0.1
 """Share of a period that one frame may win back after a late one; what is missing beyond it is dropped."""
-LOOK_S = 0.004
+LOOK_S = 0.003
 """How often a wait looks up."""
 WARM_UP = 4
 LONGEST_MEASURE_S = 1.0

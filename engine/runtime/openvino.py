@@ -42,7 +42,7 @@ from engine.runtime.session import Precision, Runtime, Tensors, check_feed, firs
 from engine.runtime.strips import Strip, strips, whole
 
 MOST_STRIPS = 4
-LOOK_MS = 2
+LOOK_MS = 4
 """How often a run that may be given up asks."""
 
 

@@ -141,9 +141,12 @@ def test_a_picture_that_is_hardly_begun_gives_way_to_an_onset(tiny_bundle):
 
 @pytest.mark.parametrize(("after_s", "takes_s"), [(0.035, 0.050), (0.010, 0.098)])
 def test_one_that_is_nearly_done_or_would_be_late_is_finished(tiny_bundle, after_s, takes_s):
-    begins = 100.0 + 0.3 - LEAD * 0.1
-    times, late = begun(tiny_bundle, [begins + after_s], generator=Interruptible, takes_s=takes_s)
-    assert times[np.flatnonzero(times[:, 1])[0], 0] == pytest.approx(begins + takes_s, abs=0.003)
+    steady, _ = begun(tiny_bundle, [], generator=Interruptible, takes_s=takes_s)
+    times, late = begun(tiny_bundle, [steady[4, 0] + after_s], generator=Interruptible, takes_s=takes_s)
+    first = np.flatnonzero(times[:, 1])[0]
+    assert times[:first, 0] == pytest.approx(steady[:first, 0])
+    assert first == 5
+    assert times[5, 0] == pytest.approx(steady[4, 0] + takes_s, abs=0.003), "as soon as it is"
     assert late == 0
 
 

@@ -82,14 +82,14 @@ class _Asks(NamedTuple):
 def strips(model: Any, count: int) -> list[Strip]:
     """`model` in so many strips. Empty where that is not possible, or not worth it: it must have one output of the form
     [rows, columns, channels], and most of it must be convolutions and what goes point by point."""
-    if len(model.outputs) != 1 or len(shape := list(model.output(0).get_shape())) != 3 or count < 2:
+    if count < 2 or model.is_dynamic() or len(model.outputs) != 1 or len(shape := model.output(0).get_shape()) != 3:
         return []
     edges = [shape[0] * i // count for i in range(count + 1)]
     if edges[1] < FEWEST_ROWS:
         return []
     try:
         made = [_strip(model.clone(), *edge) for edge in pairwise(edges)]
-    except RuntimeError:  # OpenVINO refuses an operation as it would be in a strip: the graph plays whole
+    except (RuntimeError, IndexError):  # an operation is not as a rule takes it to be: the graph plays whole
         return []
     worth = 0 < sum(_multiplications(strip.model) for strip in made) <= MOST_WORK * _multiplications(model)
     return made if worth else []
@@ -178,10 +178,9 @@ def _concat(node: Any, rows: Rows) -> _Asks | None:
 
 
 def _squeeze(node: Any, rows: Rows) -> _Asks | None:
-    gone = sorted(axis % len(node.input(0).get_shape()) for axis in _numbers(node, 1))
     axis = rows.axis
-    for each in gone:
-        axis += each <= axis
+    for gone in sorted(axis % len(node.input(0).get_shape()) for axis in _numbers(node, 1)):
+        axis += gone <= axis
     return _Asks([Rows(axis, rows.start, rows.stop), None])
 
 
@@ -368,12 +367,8 @@ def _fix_shapes(model: Any) -> None:
     """Shapes that are read in the graph become constants: nothing needs all of a tensor to know its shape."""
     for node in model.get_ordered_ops():
         if node.get_type_name() == "ShapeOf":
-            shape = ov.op.Constant(
-                node.output(0).get_element_type(),
-                ov.Shape([node.output(0).get_shape()[0]]),
-                list(node.input(0).get_shape()),
-            )
-            node.output(0).replace(shape.output(0))
+            kind, shape = node.output(0).get_element_type(), list(node.input(0).get_shape())
+            node.output(0).replace(ov.op.Constant(kind, ov.Shape([len(shape)]), shape).output(0))
 
 
 def _multiplications(model: Any) -> float:

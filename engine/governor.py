@@ -16,12 +16,12 @@ RATES = (60.0, 30.0, 20.0, 15.0)
 WINDOW_S = 3.0
 FEWEST = 8
 """Frames are judged in windows of so many seconds and at least so many frames."""
-SOONEST_S = 1.0
+SOONEST_S = 0.5
 """Windows end so early when more frames were late by then than in a whole one may be."""
 LATE = 0.05
 """Share of a window's frames that may be late: a hiccup is no reason to change what everyone sees."""
 FITS = 0.9
-"""Share of a period that the median frame may fill at a rate that is stepped down to."""
+"""Share of a period that three of four frames may fill at most at a rate that is stepped down to."""
 ROOM = 0.8
 """Share of a higher rate's period that nearly every frame (p95) must leave to step up: less than made it step down."""
 PATIENCE_S = (10.0, 320.0)
@@ -67,7 +67,7 @@ class Governor:
         self._work_s.clear()
         if late_share > LATE:
             self._roomy_s = 0.0
-            return self._fall(now, float(np.median(newest)), late_share)
+            return self._fall(now, float(np.percentile(newest, 75)), late_share)
         return self._rise(now, seconds, float(np.percentile(work, 95)))
 
     def _fall(self, now: float, work_s: float, late_share: float) -> str | None:

@@ -38,7 +38,7 @@ from engine.runtime.successors import Successors
 STATUS_S = 0.1
 WORTH = 0.75
 """Share of the time that a picture takes up to which it is given up for one with an onset that was heard meanwhile."""
-ROOM = 1.15
+ROOM = 1.5
 """So many times that time must be left then: an onset makes no picture late."""
 FAILING_S = 5.0
 SOURCE_LINES = (1 / 15.0, 6.0)

@@ -3,8 +3,8 @@
     source ─► painter ─► slot
 
 What a picture is made of is in `engine.painter`; here is when it is made: on a steady beat, but what is heard between
-two pictures is taken in as it comes, and an onset gets its picture at once, if need be instead of one that is only half
-made. Nothing queues and nothing raises: a frame that fails leaves the last picture standing, is counted and told once.
+two pictures is taken in as it comes, and an onset gets its picture at once, if need be instead of one that is not yet
+done. Nothing queues and nothing raises: a frame that fails leaves the last picture standing, is counted and told once.
 Only when nothing but failures comes for `FAILING_S` does the player give up, for a new process can cure what this one
 cannot: a driver that has gone, memory that ran out.
 """
@@ -156,7 +156,7 @@ class Player:
 
     def _overtaken(self, begun_s: float) -> bool:
         """Whether the picture that was begun `begun_s` into its frame is better begun once more: an onset was heard,
-        most of the work is still to be done, and all of it can be done in time."""
+        it is not nearly done, and all of the work can be done in time."""
         pacer, usual_s = self._pacer, self._painting_s
         # Asked last: to hear in small pieces takes the generator's cores.
         return pacer.passed - begun_s < WORTH * usual_s and pacer.left > ROOM * usual_s and self._struck()

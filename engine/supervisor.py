@@ -15,6 +15,7 @@ long. The next one begins when it has gone: there is one sound device, and one w
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import subprocess
 import sys
@@ -57,7 +58,8 @@ GRACE_S = 1.2
 KILLED_S = 0.5
 """How long a killed one is waited for; one that is stuck in a driver may never go."""
 LAST_WORDS_S = 0.1
-TAIL_LINES = 40
+TAIL_LINES = 400
+"""All threads of an engine that crashed write where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +235,8 @@ class Supervisor:
             self._drain.join(LAST_WORDS_S)
         now = self._clock()
         self._failures.append(now)
-        last = next((line for line in reversed(self.tail) if line.strip()), "")
-        said = f"; its last words: {last.strip()[:200]}" if last else ""
+        last = _last_words(self.tail)
+        said = f"; its last words: {last[:200]}" if last else ""
         recent = sum(now - failure < WITHIN_S for failure in self._failures)
         pause = BACK_OFF_S * 2 ** (recent - 1) if recent < FAILURES else RETRY_S
         self._restart_at = now + pause
@@ -265,6 +267,17 @@ class Supervisor:
         with process.stderr as stream:
             for line in stream:
                 tail.append(line.decode(errors="replace").rstrip())
+
+
+def _last_words(tail: Sequence[str]) -> str:
+    """What tells most: the last line, or of a crash, as `faulthandler` writes it down, what it was and where."""
+    said = [line.strip() for line in tail if line.strip()]
+    crash = next((line for line in said if line.startswith("Fatal Python error")), None)
+    if crash is None:
+        return said[-1] if said else ""
+    thread = itertools.dropwhile(lambda line: not line.startswith("Current thread"), said)
+    innermost = next((line for line in thread if line.startswith("File ")), "")  # call, which comes first
+    return f"{crash} {innermost}".strip()
 
 
 def _reason(code: int) -> str:

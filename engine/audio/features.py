@@ -79,14 +79,14 @@ class FastFeatures:
             return
         joined = np.concatenate([self._recent, block])
         origin = self._seen - self._keep  # position of joined[0]; the time before the stream is silence
-        self._seen += len(block)
-        self._recent = joined[-self._keep :]
+        hops = range(self._followed, self._bank.complete(self._seen + len(block)))
+        # First of all the place in the stream: what fails from here on, for lack of memory, fails for this block alone.
+        self._recent, self._seen, self._followed = joined[-self._keep :], self._seen + len(block), hops.stop
         self._measure(block)
-        hops = range(self._followed, self._bank.complete(self._seen))
         starts = np.array([self._bank.start(hop) - origin for hop in hops], np.int64)
-        for start, column in zip(starts.tolist(), self._bank.decibels(joined, starts), strict=True):
+        for hop, start, column in zip(hops, starts.tolist(), self._bank.decibels(joined, starts), strict=True):
             end = start + self._bank.length
-            self._follow(column, _rms_db(joined[start:end]) >= GATE_DB, origin + end)
+            self._follow(hop, column, _rms_db(joined[start:end]) >= GATE_DB, origin + end)
 
     @property
     def since_onset_s(self) -> float:
@@ -118,8 +118,8 @@ class FastFeatures:
             self._clipped_at = self._seen - len(block) + int(loud[-1])
         self.clip = self._seen - self._clipped_at <= CLIP_HOLD_S * self.sample_rate
 
-    def _follow(self, column: Float32, audible: bool, end: int) -> None:
-        """One hop of the onset detector; its window ends at sample `end`."""
+    def _follow(self, hop: int, column: Float32, audible: bool, end: int) -> None:
+        """A hop of the onset detector, the next one; its window ends at sample `end`."""
         before = np.maximum(self._spectra[0], self._spectra[1])  # a window ago
         widest = before.copy()  # and its neighbour bands: a gliding tone is no onset
         widest[1:] = np.maximum(widest[1:], before[:-1])
@@ -130,8 +130,7 @@ class FastFeatures:
         median = _median(self._fluxes)
         spread = _median(np.abs(self._fluxes - np.float32(median)))
         over = flux - (median + SPREADS * spread + LEAST_FLUX_DB)
-        self._fluxes[self._followed % len(self._fluxes)] = flux
-        self._followed += 1
+        self._fluxes[hop % len(self._fluxes)] = flux
         self.onset *= exp(-FLUX.hop_s / DECAY_S)
         self.onset = self.onset if self.onset > 0.01 else 0.0
         self._since_onset += 1

@@ -1,4 +1,4 @@
-"""`cymatic soak`, a minute and a half of it: a real show, every fault, and a verdict."""
+"""`cymatic soak`, two minutes of it: a real show, every fault, and a verdict."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from engine.audio.sources import SoundFile
 
 SOUND = {"microphone", "sound-server", "sound-server-freeze", "microphone-suspend"}
 ALL = [
-    "engine-kill", "microphone", "engine-freeze", "sound-server", "osc-storm", "sound-server-freeze", "recorder",
+    "engine-freeze", "engine-kill", "microphone", "sound-server", "osc-storm", "sound-server-freeze", "recorder",
     "microphone-suspend", "engine-memory", "bundle",
 ]  # fmt: skip
-"""Those that end the engine come first and last: at the third within a minute the shipped bundle takes over."""
+"""Those that end the engine come first and last, and more than a minute apart even if the lack of memory ends it too:
+at the third failure within a minute the shipped bundle takes over, and the damaged one would never be tried."""
+EVERY_S = 9.0
 TOLD = (
     "killed by signal 9", "gave no sign of life", "the engine plays again", "generator.onnx is damaged",
     "'vmic' is gone", "'vmic' gives nothing", "vmic is heard again", "the recording ended (signal 9)",
@@ -38,7 +40,7 @@ def run(env: dict[str, str], *arguments: object, seconds: float = 200.0) -> subp
 
 @pytest.mark.soundserver
 def test_a_show_comes_back_from_whatever_is_done_to_it(tiny_bundle, clean_env, tmp_path):
-    """Every fault once, as fast as each can be over: in a minute and a half what `cymatic soak` does in half an hour.
+    """Every fault once, as fast as each can be over: in less than two minutes what `cymatic soak` does in half an hour.
 
     Times may be three times what a soak allows: a machine that runs other tests beside stalls for a second and more. So
     this finds what does not come back or is told far too late; whether the limits are held is for a soak to say, on a
@@ -48,7 +50,7 @@ def test_a_show_comes_back_from_whatever_is_done_to_it(tiny_bundle, clean_env, t
         pytest.skip(f"not installed: {', '.join(missing(*SOUND_PROGRAMS))}")
     output = tmp_path / "verdict.json"
     show = ("--bundle", tiny_bundle, "--fps", 30, "--runtime", "onnxruntime")
-    round_ = ("--hours", 8 * (len(ALL) + 1) / 3600, "--every", 8, "--faults", ",".join(ALL))
+    round_ = ("--hours", EVERY_S * (len(ALL) + 1) / 3600, "--every", EVERY_S, "--faults", ",".join(ALL))
     done = run(clean_env, *round_, "--json", output, *show, seconds=280)
     assert "Traceback" not in done.stderr
     told = json.loads(output.read_text())

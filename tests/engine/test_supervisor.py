@@ -15,6 +15,14 @@ from engine.supervisor import Supervisor
 OBEDIENT = "import sys; sys.stdin.readline(); sys.stdin.read()"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
 CRASHING = "import sys; print('boom: no such thing', file=sys.stderr); sys.exit(3)"
+SEGFAULT = """
+import ctypes, faulthandler, threading, time
+faulthandler.enable()
+for _ in range(20):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+def paint(): ctypes.string_at(0)
+paint()
+"""
 ECHOING = "import sys; print(sys.stdin.readline().strip(), file=sys.stderr, flush=True); sys.stdin.read()"
 
 
@@ -115,6 +123,11 @@ def test_the_third_failure_within_a_minute_is_told_and_the_next_start_waits_long
     clock.now += supervisor.RETRY_S
     watched.poll(0, loading=True)
     assert watched.restarts == 3, "a driver may have come back meanwhile"
+
+
+def test_of_a_crash_it_is_told_what_it_was_and_where(start):
+    told = fail(start(SEGFAULT)).what
+    assert all(word in told for word in ("signal 11", "Segmentation fault", "string_at")), told
 
 
 def test_other_options_begin_at_once_and_with_a_clean_slate(start, clock):

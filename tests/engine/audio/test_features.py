@@ -102,6 +102,30 @@ def test_how_the_stream_is_cut_does_not_matter() -> None:
     assert cut.rms_db == pytest.approx(whole.rms_db)
 
 
+@pytest.mark.parametrize("step", ["_measure", "_follow"])
+def test_a_block_that_fails_takes_only_its_own_sound_with_it(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does when memory runs out in the middle of it."""
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    sound = track(np.arange(0.3, 4, 0.5), 4, RATE)
+    features, whole = FastFeatures(RATE), FastFeatures(RATE)
+    whole.push(sound)
+    for block in range(0, len(sound), 220):
+        with monkeypatch.context() as patched:
+            if block == 11_000:  # before the second click
+                patched.setattr(features, step, fails)
+                with pytest.raises(MemoryError):
+                    features.push(sound[block : block + 220])
+                continue
+        features.push(sound[block : block + 220])
+    assert features.onsets == whole.onsets >= 8
+    assert features.onset == pytest.approx(whole.onset)
+    assert features.since_onset_s == pytest.approx(whole.since_onset_s)
+    assert features.rms_db == pytest.approx(whole.rms_db)
+
+
 @pytest.mark.parametrize("decibels", [-6.0, -20.0, -45.0])
 def test_level_is_linear_in_decibels(decibels: float) -> None:
     features = FastFeatures(RATE)

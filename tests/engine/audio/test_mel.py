@@ -195,6 +195,27 @@ def test_broken_samples_do_no_lasting_harm(bad: float) -> None:
     np.testing.assert_allclose(broken[-1], clean[0], atol=0.02)
 
 
+def test_a_block_that_fails_takes_only_its_own_sound_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does when memory runs out in the middle of it."""
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    sound = landscape(30.0, 16_000)
+    analyser, whole = MelAnalyser(16_000), MelAnalyser(16_000)
+    whole.push(sound)
+    for second in range(30):
+        block = sound[16_000 * second : 16_000 * (second + 1)]
+        if second == 3:
+            with monkeypatch.context() as patched:
+                patched.setattr(mel_bank(16_000, CONFIG), "decibels", fails)
+                with pytest.raises(MemoryError):
+                    analyser.push(block)
+        else:
+            assert analyser.push(block) > 90
+    np.testing.assert_allclose(analyser.window(), whole.window(), atol=0.05)
+
+
 def test_no_ends_no_windows() -> None:
     assert mel_windows(np.zeros(1000), 16_000, []).shape == (0, 1, 128, 128)
 

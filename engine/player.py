@@ -85,7 +85,7 @@ class Player:
         self._told: set[str] = set()
         self._errors = 0
         self._error: str | None = None
-        self._source_state = SourceState.RUNNING
+        self._source_state, self._source_name = SourceState.RUNNING, source.name
         self._may_tell = Throttle(*SOURCE_LINES)
         for line in events:
             self._tell(line)
@@ -116,11 +116,13 @@ class Player:
             self._pacer.wait(self._struck)
 
     def _listen(self) -> None:
-        """Tells when the source falls into trouble and when it is out of it."""
-        state = self._source.state
-        if state is not self._source_state and self._may_tell.passes():
+        """Tells when the source falls into trouble and when it is out of it, maybe under another name."""
+        state, name = self._source.state, self._source.name
+        renamed = state is SourceState.RUNNING and name != self._source_name
+        if (renamed or state is not self._source_state) and self._may_tell.passes():
+            self._tell(self._source.error or f"{name} is heard{'' if renamed else ' again'}")
             self._source_state = state
-            self._tell(self._source.error or f"{self._source.name} is heard again")
+            self._source_name = name if state is SourceState.RUNNING else self._source_name
 
     def _succeed(self) -> None:
         """Between two frames: let warm sessions take over."""

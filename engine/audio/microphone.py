@@ -19,7 +19,7 @@ import numpy as np
 
 from engine.audio.deadline import OPEN_DEADLINE_S, answer, leave_behind
 from engine.audio.devices import Away, InputDevice, find_again, find_input, portaudio
-from engine.audio.loopback import is_system, record_from
+from engine.audio.loopback import SYSTEM, is_system, monitors, record_from
 from engine.audio.mel import Float32
 from engine.audio.ring import Ring
 from engine.audio.route import Route
@@ -95,7 +95,7 @@ class Microphone:
 
     A microphone that was opened once is only ever opened again under the same name: another one in its place would
     paint what nobody plays. When the sound server puts another one there, a device that was asked for counts as lost;
-    the default is whatever the server gives.
+    the default is whatever the server gives. "system" is no device but what is played, and follows the default output.
 
     `AudioError` for an unknown device, a machine without one and a sound system that does not answer. The device's own
     sample rate is used, and all its channels (of a device with dozens the first two, or as many as `channel` needs);
@@ -115,6 +115,7 @@ class Microphone:
             found = answer(lambda: find_input(device))
             heard = {"device": found.name, "sample_rate": found.sample_rate, "channels": found.channels}
         self._wanted = device
+        self._follows = device is not None and device.strip().casefold() == SYSTEM
         self.name = str(heard["device"])
         self.sample_rate = int(heard["sample_rate"])
         there = int(heard["channels"])
@@ -159,6 +160,8 @@ class Microphone:
             return f"{it} gives nothing: {SYSTEM_HINT if played else STALLED_HINT}"
         if state is SourceState.SILENT:
             return f"{it} gives nothing but zeros: {SYSTEM_HINT if played else SILENT_HINT}"
+        if state is SourceState.MOVED and self._follows:
+            return "what this computer plays goes to another output now, and is followed there"
         if state is SourceState.MOVED:
             return f"the microphone {self._fed_by!r} is gone; the sound server gives {self._instead!r} in its place"
         return None
@@ -174,7 +177,7 @@ class Microphone:
         if capture.stalled(now):
             return SourceState.STALLED
         if self._instead is not None:
-            return SourceState.MOVED if self._wanted is None else SourceState.LOST
+            return SourceState.MOVED if self._wanted is None or self._follows else SourceState.LOST
         return SourceState.SILENT if now - self._sound_at > SILENT_S else SourceState.RUNNING
 
     @property
@@ -274,7 +277,8 @@ class Microphone:
             _close(stream)
             pause = BACK_OFF_S[0] if capture.heard else min(2 * pause, BACK_OFF_S[1])
             tries = 0 if capture.heard else tries
-            stopping.wait(pause)
+            if self._trouble is not SourceState.MOVED:
+                stopping.wait(pause)
 
     def _guard(self, capture: Capture, stopping: threading.Event, answered: threading.Event) -> None:
         """Put a fresh stream to use and stay with it until it has to be given up."""
@@ -298,6 +302,8 @@ class Microphone:
         if not stopping.is_set():
             ended = moved or capture.finished.is_set()
             self._trouble = SourceState.LOST if ended else SourceState.STALLED
+            if moved and self._follows and capture.heard:  # or else there is no end of it
+                self._trouble = SourceState.MOVED
             if moved:
                 self._fault = f"the sound server gives {self._instead!r} in its place"
             elif not ended:
@@ -308,23 +314,28 @@ class Microphone:
         route.close()
 
     def _moved(self, route: Route) -> bool:
-        """Whether the sound server has put another source in the place of a device that was asked for."""
+        """Whether the sound server has put another source in the place of a device that was asked for, or plays to
+        another output than the one that is followed."""
         source = route.source()
         if source is None:
             return False
         self._fed_by = self._fed_by or source
         self._instead = None if source == self._fed_by else source
+        if self._follows and self._instead is None and route.default_news():
+            played = next((monitor.source for monitor in monitors()), self._fed_by)
+            self._instead = None if played == self._fed_by else played
         return self._instead is not None and self._wanted is not None
 
     def _open(self, again: bool, listed: bool) -> tuple[Any, Capture]:
-        """`again`: the device of the same name, no other. `listed`: as PortAudio has listed it before."""
+        """`again`: the device of the same name, no other, or what is played now. `listed`: as PortAudio has listed it
+        before."""
         global _open_streams
         sd = portaudio()
         if again and not listed:
             _initialise_again(sd)
         self._listed = False
         try:
-            device: InputDevice = find_again(self.name) if again else find_input(self._wanted)
+            device: InputDevice = find_again(self.name) if again and not self._follows else find_input(self._wanted)
         except Away:
             self._listed = True
             raise

@@ -25,8 +25,9 @@ class Route:
 
     def __init__(self) -> None:
         self._source: str | None = None
-        self._news = threading.Event()
+        self._news, self._other_default = threading.Event(), threading.Event()
         self._news.set()
+        self._other_default.set()
         self._listener: subprocess.Popen[str] | None = None
         if shutil.which("pactl") is None:
             return
@@ -52,6 +53,13 @@ class Route:
             self._source = _ask()
         return self._source
 
+    def default_news(self) -> bool:
+        """Whether the default output may be another one since this was last asked; yes at first, where that is told."""
+        if self._listener is None or not self._other_default.is_set():
+            return False
+        self._other_default.clear()
+        return True
+
     def close(self) -> None:
         """End the watch."""
         if self._listener is not None:
@@ -67,6 +75,8 @@ class Route:
             for line in lines:
                 if " source" in line:  # sources, and the streams that record them
                     self._news.set()
+                elif " server" in line:  # which says what the defaults are
+                    self._other_default.set()
 
 
 def _ask() -> str | None:

@@ -33,7 +33,7 @@ NEAR = 0.02  # of a fader's travel: close enough to take over
 PRESSED = 0.5
 QUEUE = 4096  # messages between two looks
 MAX_BYTES = 1 << 20
-CLOCK = {"clock", "start", "continue", "stop"}
+CLOCK = {"clock", "start", "continue", "stop", "songpos"}
 
 
 class _Model(BaseModel):
@@ -94,6 +94,7 @@ class PulseClock(Protocol):
     def start(self) -> None: ...
     def go_on(self) -> None: ...
     def halt(self) -> None: ...
+    def locate(self, sixteenths: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -228,7 +229,7 @@ class Midi:
 
     def _obey(self, message: Any, now: float) -> None:
         if message.type in CLOCK:
-            self._count(message.type, now)
+            self._count(message, now)
         elif message.type == "control_change":
             self._turn(message.channel, message.control, message.value, now)
         elif message.type in ("note_on", "note_off"):
@@ -238,12 +239,20 @@ class Midi:
             elif (binding := self._bindings.get((True, message.channel, message.note))) is not None and pressed:
                 self._press(binding)
 
-    def _count(self, kind: str, now: float) -> None:
-        if self._clock is not None:
-            if kind == "clock":
+    def _count(self, message: Any, now: float) -> None:
+        if self._clock is None:
+            return
+        match message.type:
+            case "clock":
                 self._clock.pulse(now)
-            else:
-                {"start": self._clock.start, "continue": self._clock.go_on, "stop": self._clock.halt}[kind]()
+            case "start":
+                self._clock.start()
+            case "continue":
+                self._clock.go_on()
+            case "stop":
+                self._clock.halt()
+            case "songpos":
+                self._clock.locate(message.pos)
 
     def _turn(self, channel: int, number: int, value: int, now: float) -> None:
         if self._wants == "turn":

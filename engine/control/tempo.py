@@ -82,7 +82,8 @@ class LinkClock:
 
 
 class MidiClock:
-    """MIDI clock: `pulse` for every 0xF8, `start` for 0xFA, `go_on` for 0xFB, `halt` for 0xFC; from any thread.
+    """MIDI clock: `pulse` for every 0xF8, `start` for 0xFA, `go_on` for 0xFB, `halt` for 0xFC, `locate` for 0xF2; from
+    any thread.
 
     A pulse comes late by what USB and the operating system please, so beat and tempo are those of the straight line
     through the last two beats of pulses.
@@ -119,6 +120,11 @@ class MidiClock:
             if not self._runs:
                 self._runs = True
                 self._pulses.clear()
+
+    def locate(self, sixteenths: int) -> None:
+        """The next pulse is so many sixteenth notes into the song (MIDI 1.0, Song Position Pointer)."""
+        with self._lock:
+            self._number, self._moved = PULSES // 4 * sixteenths, 0.0
 
     def halt(self) -> None:
         """Stands still, though pulses may go on."""

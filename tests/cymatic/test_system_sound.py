@@ -21,6 +21,7 @@ from presets.store import PresetStore
 SPEAKERS = ("module-null-sink", "sink_name=speakers", "rate=44100", "channels=2")
 CALLED = 'sink_properties=device.description="Höhe\\ 2"'
 NAME = "System sound: Höhe 2"
+TO_DEFAULT = "--device=@DEFAULT_SINK@"
 
 pytestmark = pytest.mark.soundserver
 
@@ -71,8 +72,11 @@ def until(stage: Stage, condition: Callable[[dict], object], what: str) -> None:
 
 
 def hears(stage: Stage, name: str) -> None:
-    until(stage, lambda status: status["audio"]["state"] == "running" and status["level"] > 0.2, f"{name} to be heard")
-    assert stage.status["audio"]["device"] == name
+    def heard(status: dict) -> bool:
+        audio = status["audio"]
+        return (audio["device"], audio["state"]) == (name, "running") and status["level"] > 0.2
+
+    until(stage, heard, f"{name} to be heard")
     assert stage.status["error"] is None
     mel = np.array(stage.status["mel"])
     assert mel.argmax() < len(mel) / 3, "440 Hz, and not some noise"
@@ -95,7 +99,7 @@ def test_what_the_outputs_play_is_listed_the_default_output_first(speakers: Puls
 
 
 def test_a_tone_is_heard_goes_with_its_output_and_comes_back(speakers: PulseServer, play, tone: Path) -> None:
-    stage = play("system")
+    stage = play(NAME)
     with speakers.play(tone, "--device=speakers"):
         hears(stage, NAME)
         assert stage.status["audio"]["sample_rate"] == 44_100
@@ -114,6 +118,31 @@ def test_a_tone_is_heard_goes_with_its_output_and_comes_back(speakers: PulseServ
     in_state(stage, "silent")
     assert "does anything play there?" in stage.status["error"]
     assert stage.engine_pid == engine
+
+
+def test_the_system_is_what_the_default_output_plays_whichever_that_is(speakers, play, tone: Path) -> None:
+    stage = play("system")
+    with speakers.play(tone, TO_DEFAULT):
+        hears(stage, NAME)
+        assert stage.status["audio"]["sample_rate"] == 44_100
+    speakers.pactl("set-default-sink", "vmic")
+    with speakers.play(tone, TO_DEFAULT):
+        hears(stage, "System sound: Null Output")
+    speakers.pactl("set-default-sink", "speakers")
+    with speakers.play(tone, TO_DEFAULT):
+        hears(stage, NAME)
+        speakers.unload("speakers")  # headphones are pulled out: what plays goes on where the server puts it
+        hears(stage, "System sound: Null Output")
+    told = "\n".join(stage.errors)
+    assert "goes to another output now" in told
+    assert "System sound: Null Output is heard" in told
+    first = stage.engine_pid
+    assert first is not None
+    plug_in(speakers)
+    psutil.Process(first).kill()
+    until(stage, lambda status: stage.engine_pid not in (None, first), "another engine")
+    with speakers.play(tone, TO_DEFAULT):
+        hears(stage, NAME)
 
 
 def test_it_outlives_the_sound_server_and_the_engine(speakers: PulseServer, play, tone: Path) -> None:

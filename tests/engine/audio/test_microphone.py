@@ -14,6 +14,7 @@ import pytest
 
 from engine.audio import deadline, microphone
 from engine.audio.devices import Away, InputDevice, find_again
+from engine.audio.loopback import Monitor
 from engine.audio.microphone import Capture, Microphone
 from engine.audio.sources import SourceState
 from engine.errors import AudioError
@@ -79,6 +80,22 @@ class Driver:
         assert all(stream.closed for stream in self.streams), "PortAudio terminated under a living stream"
 
 
+class Watch:
+    """Stands in for the watch over the sound server."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def source(self) -> str | None:
+        return self._driver.fed_by
+
+    def default_news(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     fake = Driver()
@@ -87,7 +104,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     monkeypatch.setattr(microphone, "portaudio", lambda: fake)
     monkeypatch.setattr(microphone, "find_input", lambda name: device)
     monkeypatch.setattr(microphone, "find_again", lambda name: find_again(name, fake.devices))
-    monkeypatch.setattr(microphone, "Route", lambda: SimpleNamespace(source=lambda: fake.fed_by, close=lambda: None))
+    monkeypatch.setattr(microphone, "Route", lambda: Watch(fake))
     monkeypatch.setattr(microphone, "BACK_OFF_S", (0.01, 0.05))
     monkeypatch.setattr(microphone, "CLOSE_DEADLINE_S", 0.2)
     monkeypatch.setattr(microphone, "BEAT_S", 0.01)
@@ -234,6 +251,42 @@ def test_only_the_source_that_was_asked_for_is_what_an_output_plays(
     driver.fed_by = "laptop.monitor"
     with pytest.raises(AudioError, match=r"cannot open 'System sound: Mixer'.*'laptop.monitor' in its place"):
         Microphone("system").start()
+
+
+def test_what_the_computer_plays_is_followed_to_another_output(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = ["Mixer", "Phones"]
+
+    def played(name: str | None) -> InputDevice:
+        output = outputs[0]
+        return InputDevice(
+            3, f"System sound: {output}", "PulseAudio", 2, RATE, is_default=False, source=f"{output}.monitor"
+        )
+
+    def record(source: str | None) -> None:
+        driver.fed_by = source
+
+    monkeypatch.setattr(microphone, "find_input", played)
+    monkeypatch.setattr(microphone, "record_from", record)
+    monkeypatch.setattr(
+        microphone, "monitors", lambda: [Monitor(f"{output}.monitor", output, 2, RATE) for output in outputs]
+    )
+    source = Microphone(" System")
+    source.start()
+    driver.streams[0].feed()
+    assert (source.name, source.state) == ("System sound: Mixer", SourceState.RUNNING)
+    outputs.reverse()
+    until(lambda: len(driver.streams) == 2)
+    assert source.state is SourceState.MOVED
+    assert "is followed there" in (source.error or "")
+    driver.streams[1].feed(0.3)
+    assert (source.name, source.state) == ("System sound: Phones", SourceState.RUNNING)
+    assert source.read().samples == pytest.approx(np.full(160, 0.3))
+    driver.fed_by = "Mixer.monitor"  # the output has gone, and the stream was put elsewhere
+    outputs.reverse()
+    until(lambda: len(driver.streams) == 3)
+    driver.streams[2].feed()
+    assert (source.name, source.error) == ("System sound: Mixer", None)
+    source.stop()
 
 
 def test_what_it_puts_in_the_place_of_the_default_is_heard_and_told(driver: Driver) -> None:

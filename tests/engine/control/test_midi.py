@@ -310,6 +310,12 @@ def test_midi_clock_is_counted(box: Box):
     assert beat.count == pytest.approx(47 / 24, abs=0.05)
     box.say(mido.Message("stop"))
     assert box.clock.beat_at(began + 1.0) is None
+    box.say(mido.Message("songpos", pos=32))
+    box.say(mido.Message("continue"))
+    for pulse in range(25):
+        box.midi._heard.append((mido.Message("clock"), began + 2.0 + pulse * 60 / 120 / 24))
+    box.midi.tick()
+    assert box.clock.beat_at(began + 2.5).count == pytest.approx(9.0, abs=0.05)
 
 
 def test_what_no_control_wants_is_passed_over(box: Box, desk: Desk):

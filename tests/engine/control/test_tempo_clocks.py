@@ -61,6 +61,22 @@ def test_midi_clock_goes_on_where_it_halted_though_pulses_went_on():
     assert (beat.count, beat.bpm) == (pytest.approx(3), pytest.approx(90)), "and nothing before counts for the tempo"
 
 
+def test_midi_clock_goes_on_from_where_it_is_put():
+    """A performer clicks into the arrangement; 16 bars and a half beat are 258 sixteenths."""
+    clock = MidiClock()
+    clock.start()
+    last = pulses(clock, 120, 2)
+    clock.move(0.25)
+    clock.halt()
+    clock.locate(258)
+    clock.go_on()
+    last = pulses(clock, 120, 3, begins=last + 1.0)
+    assert clock.beat_at(last).count == pytest.approx(64.5 + 3)
+    clock.locate(16)  # while it runs, as a loop is closed
+    beat = clock.beat_at(pulses(clock, 120, 1, begins=last + 60 / 120 / 24))
+    assert (beat.count, beat.bpm) == (pytest.approx(4 + 1), pytest.approx(120))
+
+
 def test_a_flood_is_no_clock():
     clock = MidiClock()
     for number in range(100):

@@ -12,7 +12,7 @@ from engine.errors import PresetError
 
 if TYPE_CHECKING:
     from engine.bundle import Bundle
-    from engine.control.midi import MidiMap
+    from engine.control.midi_map import MidiMap
     from presets.schema import Preset
 
 __all__ = ["midi_file", "pack", "take"]
@@ -30,7 +30,7 @@ def pack(
 
     Raises `PresetError` or `ControlError`, one line.
     """
-    from engine.control.midi import read_map
+    from engine.control.midi_map import read_map
     from presets.show import export_show
 
     if midi is not None and not midi.exists():

@@ -27,7 +27,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.bundle import MANIFEST, Bundle, BundleManifest, load_bundle, sha256_file
-from engine.control.midi import MidiMap
+from engine.control.midi_map import MidiMap
 from engine.errors import BundleError, PresetError
 from engine.files import replacing
 from presets.schema import Name, Preset, describe

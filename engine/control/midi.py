@@ -1,30 +1,29 @@
 """MIDI controllers: knobs and faders move controls, pads press buttons, and both are told how things stand.
 
 What moves what is learned: `learn`, touch the control (in the window, by OSC), then turn the knob or press the pad. It
-is kept as JSON and found again at the next show. A fader that does not stand where its control does moves nothing until
-it has passed there (soft take-over), so that no jump is seen when somebody else has moved the control meanwhile.
+is kept by `engine.control.midi_map` and found again at the next show. A fader that does not stand where its control
+does moves nothing until it has passed there (soft take-over), so that no jump is seen when somebody else has moved the
+control meanwhile.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.control.desk import Desk, Trigger
+from engine.control.midi_map import Binding, MapFile
 from engine.control.registry import Control, Value
 from engine.errors import ControlError
-from engine.files import replace_file
 
 if TYPE_CHECKING:
     from engine.control.midi_ports import Plug, Ports
 
-__all__ = ["Binding", "Midi", "MidiMap", "PulseClock", "read_map"]
+__all__ = ["Midi", "PulseClock"]
 
 ORIGIN = "midi"
 FINE = 32  # controllers 0..31 may send seven more bits as 32..63
@@ -32,59 +31,7 @@ FINE_WITHIN_S = 0.25  # of the first seven, or they belong to something else
 NEAR = 0.02  # of a fader's travel: close enough to take over
 PRESSED = 0.5
 QUEUE = 4096  # messages between two looks
-MAX_BYTES = 1 << 20
 CLOCK = {"clock", "start", "continue", "stop", "songpos"}
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Binding(_Model):
-    """One knob or pad and what it moves. `channel` 0..15 and `number` as MIDI has them; `option` of a choice.
-
-    `kind`: a controller of 7 or of 14 bits, or a note.
-    """
-
-    control: str
-    kind: Literal["cc", "cc14", "note"]
-    channel: Annotated[int, Field(ge=0, le=15)]
-    number: Annotated[int, Field(ge=0, le=127)]
-    option: str | None = None
-
-    @property
-    def source(self) -> tuple[bool, int, int]:
-        """What it is that moves it: is it a note, channel, number."""
-        return self.kind == "note", self.channel, self.number
-
-    def __str__(self) -> str:
-        what = "note" if self.kind == "note" else "controller"
-        fine = " (14 bits)" if self.kind == "cc14" else ""
-        return f"{what} {self.number}{fine} on channel {self.channel + 1}"
-
-
-class MidiMap(_Model):
-    """All that has been learned."""
-
-    schema_version: Literal[1] = 1
-    bindings: Annotated[tuple[Binding, ...], Field(max_length=1024)] = ()
-
-
-def read_map(path: Path) -> MidiMap:
-    """The map in this file; an empty one where there is none. `ControlError`, one line, for one that cannot be used."""
-    try:
-        with path.open("rb") as file:
-            return MidiMap.model_validate_json(file.read(MAX_BYTES))
-    except FileNotFoundError:
-        return MidiMap()
-    except OSError as error:
-        raise ControlError(f"MIDI map {path} cannot be read: {error.strerror or error}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ControlError(
-            f"MIDI map {path} cannot be used: {where}: {first['msg']}; delete it to begin anew"
-        ) from None
 
 
 class PulseClock(Protocol):
@@ -121,12 +68,10 @@ class Midi:
         send: Callable[[Any], None] | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._desk, self._path, self._clock, self._send, self._tell = desk, path, clock, send, tell
+        self._desk, self._clock, self._send, self._tell = desk, clock, send, tell
         self._controls: dict[str, Control] = {control.name: control for control in desk.controls}
-        self._bindings: dict[tuple[bool, int, int], Binding] = {}
-        for binding in (MidiMap() if path is None else read_map(path)).bindings:
-            if binding.control in self._controls:
-                self._bindings[binding.source] = binding
+        self._file = None if path is None else MapFile(path)
+        self._bindings = self._known(() if self._file is None else self._file.bindings)
         self._hands: dict[tuple[bool, int, int], _Hand] = {}
         self._heard: deque[tuple[Any, float]] = deque(maxlen=QUEUE)
         self._serial = 0
@@ -188,12 +133,13 @@ class Midi:
         """Obey what has been heard, and tell the controller what has moved. Never raises for what a device sends."""
         if self._plug is not None and (ports := self._plug.news()) is not None:
             self._replug(ports)
+        self._reread()
         while self._heard:
             self._obey(*self._heard.popleft())
-        self._serial, changed = self._desk.changes_since(self._serial)
+        told, (self._serial, changed) = self._serial, self._desk.changes_since(self._serial)
         for name in changed:
             mover = self._desk.mover(name)
-            by_hand = mover != "" and not mover.startswith((ORIGIN, "preset", "stage"))
+            by_hand = told > 0 and mover != "" and not mover.startswith((ORIGIN, "preset", "stage"))
             if by_hand and self._controls[name].continuous:  # choices come by `touched`
                 self._touch(name, None)
         if self._send is not None:
@@ -368,14 +314,29 @@ class Midi:
         self._save()
 
     def _save(self) -> None:
-        if self._path is None:
+        if self._file is None:
             return
-        data = MidiMap(bindings=self.bindings).model_dump_json(indent=1).encode() + b"\n"
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._path, data)
+            self._file.write(self.bindings)
         except OSError as error:
-            self._tell(f"MIDI: what was learned cannot be kept in {self._path}: {error.strerror or error}")
+            self._tell(f"MIDI: what was learned cannot be kept in {self._file.path}: {error.strerror or error}")
+
+    def _reread(self) -> None:
+        """Another one has written the file: what it says holds from now on, and every knob must take over anew."""
+        try:
+            if self._file is None or (bindings := self._file.news()) is None:
+                return
+        except ControlError as error:
+            self._tell(f"{error}; what was learned before holds")
+            return
+        self._bindings = self._known(bindings)
+        self._hands.clear()
+        self._serial = 0  # all lamps and motors are told
+        self._tell(f"MIDI: {self._file.path.name} was changed, and what it says holds now: {len(self._bindings)} bound")
+
+    def _known(self, bindings: Iterable[Binding]) -> dict[tuple[bool, int, int], Binding]:
+        """Those of controls that there are, by what moves them."""
+        return {binding.source: binding for binding in bindings if binding.control in self._controls}
 
 
 def _origin(binding: Binding) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.bundle import Bundle, load_bundle
-from engine.control.midi import Binding, MidiMap
+from engine.control.midi_map import Binding, MidiMap
 from engine.errors import CymaticError, PresetError
 from presets import show as show_module
 from presets.schema import Preset, Seed

@@ -12,7 +12,7 @@ from tiny_bundle import make_tiny_bundle
 
 from cymatic.cli import main
 from engine.bundle import load_bundle
-from engine.control.midi import Binding, MidiMap, read_map
+from engine.control.midi_map import Binding, MidiMap, read_map
 from presets import shipped
 from presets.compose import compose
 from presets.recipe import Recipe

@@ -130,10 +130,10 @@ class Keeper:
         heard = self.status.get("audio")
         if options.get("source") == "mic" and heard is not None and heard["device"] != "demo":
             options["heard"] = {key: heard[key] for key in ("device", "sample_rate", "channels")}
-        options["held"] = self.status.get("fps")
+        options["held"], options["small"] = self.status.get("fps"), bool(self.status.get("small"))
         then = "starting it again, the last picture stays meanwhile"
         if failure.repeated:
-            options["accelerate"], options["held"] = False, None
+            options["accelerate"], options["held"], options["small"] = False, None, False
             safe = self._safe_bundle()
             if safe is not None:
                 self.bundle = safe

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 STOP_S = 1.0
 """After the lifeline's end the process is gone within this time, even when a driver holds its main thread."""
+AMPLE_MS = 8.0
+"""A machine that takes longer for a picture may not hold its rate: small ones can then be painted from the beginning.
+To make them ready in the middle of a show would make its pictures late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Options:
 
     `heard`: the microphone that an engine before this one heard, `{"device", "sample_rate", "channels"}`; it is waited
     for when it is away. `accelerate`: whether runtimes that need a graphics card may take over. `channel`: the one of
-    the input, from 1, that has to be there; 0 for any. `held`: the frames a second that an engine before this one held.
+    the input, from 1, that has to be there; 0 for any. `held`: the frames a second that an engine before this one held,
+    `small` if with small pictures.
     """
 
     bundle: str
@@ -48,6 +52,7 @@ class Options:
     accelerate: bool = True
     channel: int = 0
     held: float | None = None
+    small: bool = False
 
 
 def main() -> int:
@@ -80,11 +85,14 @@ def main() -> int:
 def _play(options: Options, links: Links, stop: threading.Event) -> None:
     """Opens everything, plays until `stop`, closes everything. `CymaticError` when something cannot be opened."""
     from engine.bundle import load_bundle
+    from engine.canvas import Canvas
     from engine.painter import GRAPHS
     from engine.player import Player
     from engine.runtime.choose import choose_runtime
     from engine.runtime.session import CPU_RUNTIMES, open_graph
+    from engine.runtime.spare import Spare
     from engine.runtime.successors import Successors, plays_at_once
+    from engine.runtime.timed import Timed
 
     bundle = load_bundle(options.bundle)
     with contextlib.ExitStack() as opened:
@@ -93,6 +101,20 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
         opened.callback(source.stop)
         _progress(links, "choosing a runtime")
         choices = choose_runtime(bundle, plays_at_once(options.runtime), options.threads)
+        painting = choices["generator"]
+        spare = None
+        if bundle.manifest.image.small is not None:
+
+            def small() -> Canvas:
+                exact = painting.precision == "int8" and bundle.manifest.graph("small").int8 is None
+                precision = "f32" if exact else painting.precision
+                session = open_graph(bundle, "small", painting.runtime, precision, options.threads)
+                return Canvas(bundle, Timed(session), small=True)
+
+            spare = Spare(small, lambda canvas: canvas.session.close())
+            opened.callback(spare.stop)
+            if options.small or painting.ms > AMPLE_MS:
+                spare.ask()
         sessions = {}
         for name in GRAPHS:
             _progress(links, f"opening {name}")
@@ -106,7 +128,12 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
             successors = Successors(bundle, playing, options.runtime, options.threads)
             opened.callback(successors.stop)
             successors.start()
-        Player(bundle, sessions, source, links, options.fps, events, successors, options.held).run(stop)
+        if spare is not None:
+            spare.wait()
+        player = Player(
+            bundle, sessions, source, links, options.fps, events, successors, options.held, spare, options.small
+        )
+        player.run(stop)
 
 
 def _progress(links: Links, doing: str) -> None:

@@ -78,6 +78,15 @@ class GraphSpec(FileSpec):
     int8: FileSpec | None = None
 
 
+class SmallSpec(StrictModel):
+    """The coarser grid of the graph `small`: `rows` × `columns` cells of `cell` × `cell` pixels, of which the picture
+    is the middle. It shows the same with less work, and softer."""
+
+    rows: Size
+    columns: Size
+    cell: Annotated[int, Field(ge=1, le=32)]
+
+
 class ImageSpec(StrictModel):
     """Size of the picture in pixels.
 
@@ -88,11 +97,16 @@ class ImageSpec(StrictModel):
     height: Size
     width: Size
     cell: Annotated[int, Field(ge=1, le=16)] = 1
+    small: SmallSpec | None = None
 
     @model_validator(mode="after")
     def _cells_fill_it(self) -> ImageSpec:
         if self.height % self.cell or self.width % self.cell:
             raise ValueError(f"{self.height}x{self.width} is not made of whole cells of {self.cell}x{self.cell}")
+        if (small := self.small) is not None:
+            height, width = small.rows * small.cell, small.columns * small.cell
+            if height < self.height or width < self.width:
+                raise ValueError(f"the small grid's {height}x{width} does not cover {self.height}x{self.width}")
         return self
 
 
@@ -200,7 +214,15 @@ class BundleManifest(StrictModel):
             bands=self.mel.bands,
             columns=self.mel.columns,
             text_length=self.text.length if self.text else 0,
+            small=(small.rows, small.columns, small.cell) if (small := self.image.small) else None,
         )
+
+    @property
+    def files(self) -> dict[str, str]:
+        """All that lies beside `bundle.json`: the SHA-256 of each file by its name."""
+        graphs = self.graphs.values()
+        specs: list[FileSpec] = [*graphs, *(graph.int8 for graph in graphs if graph.int8), self.weights]
+        return {spec.file: spec.sha256 for spec in specs}
 
     def graph(self, name: str) -> GraphSpec:
         """The row of a graph. `BundleError` if the bundle does without it, as a foreign one does without words."""
@@ -301,9 +323,8 @@ def load_bundle(path: str | Path) -> Bundle:
         manifest = BundleManifest.model_validate_json(_read(folder, MANIFEST))
     except ValidationError as error:
         raise BundleError(f"{folder / MANIFEST}: {_first_line(error)}") from None
-    twins = [graph.int8 for graph in manifest.graphs.values() if graph.int8]
-    for spec in (*manifest.graphs.values(), *twins, manifest.weights):
-        _check_hash(folder, spec.file, spec.sha256)
+    for file, sha256 in manifest.files.items():
+        _check_hash(folder, file, sha256)
     return Bundle(folder, manifest, _read_tensors(folder, manifest))
 
 

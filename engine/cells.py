@@ -11,13 +11,19 @@ from numpy.typing import NDArray
 
 
 class Cells:
-    """Puts `[H / cell, W / cell, cell² · 4]` in order: RGBA `[H, W, 4]`. One thread; the picture is good until the
-    next."""
+    """Puts `[rows, columns, cell² · 4]` in order: RGBA `[H, W, 4]`. One thread; the picture is good until the next.
 
-    def __init__(self, height: int, width: int, cell: int) -> None:
-        self._cell, self._rows, self._columns = cell, height // cell, width // cell
-        self._picture = np.empty((height, width, 4), np.uint8)
-        self._lines = self._as_lines(self._picture, (self._rows, cell, self._columns))
+    `grid`: rows and columns, by default as many as fill the picture; of more of them it is the middle.
+    """
+
+    def __init__(self, height: int, width: int, cell: int, grid: tuple[int, int] | None = None) -> None:
+        self._cell, (self._rows, self._columns) = cell, grid or (height // cell, width // cell)
+        painted = np.empty((self._rows * cell, self._columns * cell, 4), np.uint8)
+        self._lines = self._as_lines(painted, (self._rows, cell, self._columns))
+        top, left = (len(painted) - height) // 2, (painted.shape[1] - width) // 2
+        self._middle = painted[top : top + height, left : left + width]
+        self._cut = self._middle.shape != painted.shape
+        self._picture = np.empty((height, width, 4), np.uint8) if self._cut else painted
 
     def picture(self, cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture that the generator's answer stands for; the answer itself where a cell is a pixel."""
@@ -25,6 +31,8 @@ class Cells:
             return cells
         lines = self._as_lines(np.ascontiguousarray(cells), (self._rows, self._columns, self._cell))
         np.copyto(self._lines, lines.swapaxes(1, 2))
+        if self._cut:
+            np.copyto(self._picture, self._middle)
         return self._picture
 
     def _as_lines(self, array: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.void]:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 GRAPHS = ("encoder", "reader", "recurrent", "generator", "text", "mapping")
+"""Those that every bundle has that knows words; `small` may come besides."""
 GROUPS = ("coarse", "mid", "fine")
 Size = Annotated[int, Field(ge=1, le=65536)]
 
@@ -48,6 +49,8 @@ class Dimensions:
     bands: int
     columns: int
     text_length: int
+    small: tuple[int, int, int] | None = None
+    """Rows, columns and size of the cells in which the same picture can be painted with less work."""
 
 
 GraphTensors = tuple[dict[str, TensorSpec], dict[str, TensorSpec]]
@@ -55,10 +58,12 @@ GraphTensors = tuple[dict[str, TensorSpec], dict[str, TensorSpec]]
 
 
 def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
-    """Names, shapes and types of all inputs and outputs of the graphs, in the order of `GRAPHS`.
+    """Names, shapes and types of all inputs and outputs of the graphs, in the order of `GRAPHS`, `small`
+    last.
 
     Without fields the generator takes none; without words there is no text graph. `rgba` holds the picture's cells,
-    each row by row; with cells of one pixel that is the picture.
+    each row by row; with cells of one pixel that is the picture. `small` is the generator on a coarser grid with larger
+    cells; of the fine fields it takes as many pixels for each as the generator does.
     """
 
     def f32(*shape: int) -> TensorSpec:
@@ -68,12 +73,17 @@ def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
         return TensorSpec(shape=shape, dtype="uint8")
 
     w, unit, hidden = f32(1, d.layers, d.dim), f32(1, d.embedding_dim), f32(1, d.hidden)
-    rows, columns, pixels = d.height // d.cell, d.width // d.cell, d.cell**2
-    generator, text = {"w_plus": w}, {}
-    if d.fields:
-        generator["fields"] = u8(1, d.fields, rows + 1, columns + 1)
-        generator["fraction"] = f32(1, d.fields, 2)
-        generator["detail"] = u8(1, rows, columns, d.detail * pixels)
+
+    def painting(rows: int, columns: int, cell: int) -> GraphTensors:
+        taken = {"w_plus": w}
+        if d.fields:
+            taken["fields"] = u8(1, d.fields, rows + 1, columns + 1)
+            taken["fraction"] = f32(1, d.fields, 2)
+            taken["detail"] = u8(1, rows, columns, d.detail * d.cell**2)
+        return taken, {"rgba": u8(rows, columns, cell**2 * 4)}
+
+    text = {}
+    small = {} if d.small is None else {"small": painting(*d.small)}
     if d.text_length:
         tokens = TensorSpec(shape=(1, d.text_length), dtype="int64")
         text["text"] = ({"tokens": tokens}, {"delta": w, "embedding": unit})
@@ -84,9 +94,10 @@ def graph_contract(d: Dimensions) -> dict[str, GraphTensors]:
             {"w": w, "base": w, "delta": w, "noise": w} | {f"h_{group}": hidden for group in GROUPS},
             {"w_next": w} | {f"h_{group}_next": hidden for group in GROUPS},
         ),
-        "generator": (generator, {"rgba": u8(rows, columns, pixels * 4)}),
+        "generator": painting(d.height // d.cell, d.width // d.cell, d.cell),
         **text,
         "mapping": ({"z": f32(1, d.z_dim)}, {"w": w}),
+        **small,
     }
 
 

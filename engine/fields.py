@@ -60,12 +60,18 @@ class FieldFlow:
         self._detail = np.empty((1, height, width, len(fine) * cell**2), np.uint8)
 
     @classmethod
-    def of(cls, bundle: Bundle) -> FieldFlow:
-        """The fields of a bundle that has some, at rest."""
-        fields, tensors = bundle.manifest.fields, bundle.tensors
+    def of(cls, bundle: Bundle, small: bool = False) -> FieldFlow:
+        """The fields of a bundle that has some, at rest. `small`: for its graph of that name, with the same tiles in
+        fewer cells, which takes a moment to make."""
+        image, fields, tensors = bundle.manifest.image, bundle.manifest.fields, bundle.tensors
         which = [index for index, field in enumerate(fields) if field.detail]
         velocities, drives = [field.velocity for field in fields], [field.drive for field in fields]
-        return cls(tensors["fields"], velocities, drives, tensors["detail"], which)
+        tiles, fine = tensors["fields"], tensors["detail"]
+        if small:
+            assert image.small is not None, "the bundle has no such graph"
+            rows, columns = image.small.rows, image.small.columns
+            tiles, fine = shrunk(tiles, rows, columns), shrunk(fine, rows * image.cell, columns * image.cell)
+        return cls(tiles, velocities, drives, fine, which)
 
     @property
     def offsets(self) -> NDArray[np.float64]:
@@ -108,6 +114,26 @@ class FieldFlow:
                 tile, rows = self._phases[index][y * cell + x], out[first : first + ROWS, :, index]
                 _copy_wrapped(tile, rows, (top + first) % height, left)
         self._fine_starts = starts
+
+
+def shrunk(tiles: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """`[F, H, W]` in fewer pixels, each the average of what it covers."""
+    small = np.empty((len(tiles), height, width), np.uint8)
+    for tile, out in zip(tiles, small, strict=True):
+        np.rint(_averages(_averages(tile, height).T, width).T, out=out, casting="unsafe")
+    return small
+
+
+def _averages(rows: NDArray[Any], count: int) -> NDArray[np.float32]:
+    """So many averages of rows: differences of their integral, which is a straight line within a row."""
+    integral = np.zeros((len(rows) + 1, rows.shape[1]), np.float32)  # of 1024 bytes: exact
+    np.cumsum(rows, 0, out=integral[1:])
+    edges = np.linspace(0.0, len(rows), count + 1)
+    whole = np.minimum(edges.astype(np.int64), len(rows) - 1)
+    part = (edges - whole).astype(np.float32)[:, np.newaxis]
+    at = integral[whole] * (1.0 - part) + integral[whole + 1] * part
+    averages: NDArray[np.float32] = np.diff(at, axis=0) * np.float32(count / len(rows))
+    return averages
 
 
 def _in_cells(tile: NDArray[np.uint8], cell: int) -> NDArray[np.void]:

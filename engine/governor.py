@@ -1,13 +1,15 @@
-"""How many frames a second: as many as the machine holds now, always evenly.
+"""How many frames a second, and how large: as much as the machine holds now, always evenly.
 
-A graph's picture has one size, so the rate is all that gives. When frames are late for a while, the rate steps down to
-one that a display of 60 Hz still shows at equal distances; when there has been room for a while, it steps back up. Each
-step up that does not last makes the next one wait longer, so that a machine on the edge does not swing.
+When frames are late for a while, the rate steps down to one that a display of 60 Hz still shows at equal distances;
+when there has been room for a while, it steps back up. Each step up that does not last makes the next one wait longer,
+so that a machine on the edge does not swing. Below 30 frames a second motion falls apart sooner than softness is seen:
+where the bundle can paint its picture on a coarser grid, that gives first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,26 +32,74 @@ TRIAL_S = 30.0
 """A step up that is taken back within this time did not last."""
 
 
+class Step(NamedTuple):
+    """Frames a second, and whether they are painted small."""
+
+    fps: float
+    small: bool
+
+
 class Governor:
     """Hears of every frame (`judge`) and moves `fps` along `rates`, the highest first. One thread, any clock.
+
+    The whole picture is painted at the two highest rates; from the second one down small ones take over once they are
+    offered. `small`: whether they are to be from the beginning.
 
     Attributes
     ----------
     fps : frames a second to make.
+    small : whether the next ones are to be painted small.
     note : why that is less than wanted, one line; None while nothing is wanting.
     """
 
-    def __init__(self, rates: Sequence[float] = RATES, fps: float | None = None, note: str | None = None) -> None:
+    def __init__(
+        self,
+        rates: Sequence[float] = RATES,
+        fps: float | None = None,
+        note: str | None = None,
+        small: bool = False,
+    ) -> None:
         self._rates = tuple(rates)
         self.fps = self._rates[0] if fps is None else fps
+        self.small = False
         self.note = note
+        self._begins_small = small
+        self._share: float | None = None  # of a whole picture's time that a small one takes; None: there are none
+        self._size = ""
         self._begun_at: float | None = None  # of the window
         self._work_s: list[float] = []
         self._late = 0
         self._roomy_s = 0.0
         self._patience_s = PATIENCE_S[0]
         self._rose_at: float | None = None
-        self._short = False  # not even the lowest rate is held, and that was told
+        self._short = False  # not even the last step is held, and that was told
+
+    @property
+    def wants_small(self) -> bool:
+        """Whether small pictures would help and are not offered."""
+        return self._share is None and (self._begins_small or self._short or self.fps < self._rates[:2][-1])
+
+    def offer(self, share: float, size: str) -> None:
+        """Pictures can be painted small from now on. They take `share` of a whole one's time; `size` is how large they
+        are, for the performer."""
+        self._share, self._size, self.small = share, size, self._begins_small
+
+    def withdraw(self) -> None:
+        """They can no more."""
+        self._share, self.small, self._begins_small = None, False, False
+
+    @property
+    def _steps(self) -> list[Step]:
+        if self._share is None:
+            return [Step(rate, False) for rate in self._rates]
+        whole, small = self._rates[:2], self._rates[1:] or self._rates
+        return [*(Step(rate, False) for rate in whole), *(Step(rate, True) for rate in small)]
+
+    def _fills(self, step: Step, work_s: float) -> float:
+        """Share of its period that a frame will fill there which takes `work_s` now."""
+        if self._share is not None and step.small != self.small:
+            work_s *= self._share if step.small else 1.0 / self._share
+        return work_s * step.fps
 
     def judge(self, now: float, work_s: float, late: bool) -> str | None:
         """A frame was finished at `now` (s) that took `work_s` seconds; a line when the rate changes, else None."""
@@ -65,13 +115,22 @@ class Governor:
         newest = work[-max(self._late, FEWEST) :]  # what it takes now, where it has just begun to take longer
         self._begun_at, self._late = now, 0
         self._work_s.clear()
+        work_s = float(np.percentile(newest, 75))
+        if Step(self.fps, self.small) not in self._steps:  # it fell to where whole pictures are no longer painted
+            return self._settle(work_s)
         if late_share > LATE:
             self._roomy_s = 0.0
-            return self._fall(now, float(np.percentile(newest, 75)), late_share)
+            return self._fall(now, work_s, late_share)
         return self._rise(now, seconds, float(np.percentile(work, 95)))
 
+    def _settle(self, work_s: float) -> str:
+        before = self.fps
+        self._take(self._steps[1:], work_s)
+        return self._say(before, _takes(work_s))
+
     def _fall(self, now: float, work_s: float, late_share: float) -> str | None:
-        lower = [rate for rate in self._rates if rate < self.fps]
+        steps, here = self._steps, Step(self.fps, self.small)
+        lower = steps[steps.index(here) + 1 :]
         if not lower:
             if self._short:
                 return None
@@ -82,26 +141,46 @@ class Governor:
             self._patience_s = min(2 * self._patience_s, PATIENCE_S[1])
         else:
             self._patience_s = PATIENCE_S[0]
-        before, self.fps = self.fps, next((rate for rate in lower if work_s * rate <= FITS), lower[-1])
-        if work_s * before <= FITS:  # most frames would fit, but something else keeps the processors busy
-            why = f"{late_share:.0%} of the frames were late, for other work takes the processors"
-            self.note = f"{self.fps:g} of {self._rates[0]:g} frames/s: {why}"
-            return f"{self.fps:g} frames/s instead of {before:g}: {why}"
-        self.note = f"{self.fps:g} of {self._rates[0]:g} frames/s: a frame took {1000 * work_s:.1f} ms"
-        return f"{self.fps:g} frames/s instead of {before:g}: a frame takes {1000 * work_s:.1f} ms"
+        self._take(lower, work_s)
+        if work_s * here.fps <= FITS:  # most frames would fit, but something else keeps the processors busy
+            return self._say(here.fps, f"{late_share:.0%} of the frames were late, for other work takes the processors")
+        return self._say(here.fps, _takes(work_s))
+
+    def _take(self, steps: Sequence[Step], work_s: float) -> None:
+        """The first of these that will be held, or else the last."""
+        self.fps, self.small = next((step for step in steps if self._fills(step, work_s) <= FITS), steps[-1])
 
     def _rise(self, now: float, seconds: float, work_s: float) -> str | None:
-        higher = [rate for rate in self._rates if rate > self.fps]
+        steps = self._steps
+        higher = steps[: steps.index(Step(self.fps, self.small))]
         line = f"a frame takes {1000 * work_s:.1f} ms (p95)"
         if not higher or self._short:
-            self.note = f"{self.fps:g} of {self._rates[0]:g} frames/s: {line}" if higher else None
+            self.note = self._wanting(line) if higher else None
             self._short = False
         if not higher:
             return None
-        self._roomy_s = self._roomy_s + seconds if work_s * higher[-1] <= ROOM else 0.0
+        self._roomy_s = self._roomy_s + seconds if self._fills(higher[-1], work_s) <= ROOM else 0.0
         if self._roomy_s < self._patience_s:
             return None
-        self._roomy_s, self._rose_at, self.fps = 0.0, now, higher[-1]
-        full = self.fps == self._rates[0]
-        self.note = None if full else f"{self.fps:g} of {self._rates[0]:g} frames/s: {line}"
-        return f"{self.fps:g} frames/s again: {line}"
+        grows, self._roomy_s, self._rose_at = self.small and not higher[-1].small, 0.0, now
+        self.fps, self.small = higher[-1]
+        self.note = None if len(higher) == 1 else self._wanting(line)
+        return f"{self.fps:g} frames/s{' in full size' if grows else ''} again: {line}"
+
+    def _say(self, before: float, why: str) -> str:
+        """What has become less, and `why`, in the present and, for as long as it stays so, in the past."""
+        self.note = self._wanting(why.format("took"))
+        instead = f" instead of {before:g}" if self.fps != before else ""
+        return f"{self.fps:g} frames/s{instead}{self._painted}: {why.format('takes')}"
+
+    def _wanting(self, why: str) -> str:
+        of = f" of {self._rates[0]:g}" if self.fps != self._rates[0] else ""
+        return f"{self.fps:g}{of} frames/s{self._painted}: {why}"
+
+    @property
+    def _painted(self) -> str:
+        return f", painted in {self._size}" if self.small else ""
+
+
+def _takes(work_s: float) -> str:
+    return f"a frame {{}} {1000 * work_s:.1f} ms"

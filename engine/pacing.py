@@ -32,7 +32,8 @@ LONGEST_MEASURE_S = 1.0
 class Pacer:
     """Beats at `fps`; when that is None, the first frames are made as fast as they come and choose a rate, which the
     governor changes when it is not held, and when there is room again. A rate that was asked for stays. `held`: the
-    rate that another engine held here a moment ago: it begins with that one and chooses none.
+    rate that another engine held here a moment ago, `small` if with small pictures: it begins with that one and chooses
+    none.
 
     `begin` before a frame, `end` after it, `wait` for the next one. One thread. `clock` and its seconds are
     `time.perf_counter`; tests pass their own.
@@ -44,6 +45,7 @@ class Pacer:
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
         held: float | None = None,
+        small: bool = False,
     ) -> None:
         self.fps = held if fps is None else fps
         self.late_frames = 0
@@ -57,16 +59,36 @@ class Pacer:
         self._governor: Governor | None = None
         self._to_tell: str | None = None
         if fps is not None:
-            self._governor = Governor((fps,))
+            self._governor = Governor((fps,), small=small)
         elif held is not None:
             note = f"{held:g} of {FULL_FPS:g} frames/s, as before" if held < FULL_FPS else None
-            self._governor = Governor(fps=held, note=note)
+            self._governor = Governor(fps=held, note=note, small=small)
             self._to_tell = f"{held:g} frames/s, as before"
 
     @property
     def note(self) -> str | None:
         """Why there are fewer frames than there should be, one line; None while there are not."""
         return None if self._governor is None else self._governor.note
+
+    @property
+    def small(self) -> bool:
+        """Whether the next picture is to be painted small, so that the rate is held."""
+        return self._governor is not None and self._governor.small
+
+    @property
+    def wants_small(self) -> bool:
+        """As `Governor.wants_small`."""
+        return self._governor is not None and self._governor.wants_small
+
+    def offer_small(self, share: float, size: str) -> None:
+        """As `Governor.offer`, once they are wanted."""
+        if self._governor is not None:
+            self._governor.offer(share, size)
+
+    def withdraw_small(self) -> None:
+        """As `Governor.withdraw`."""
+        if self._governor is not None:
+            self._governor.withdraw()
 
     def begin(self) -> float:
         """The time at which this frame's work begins."""

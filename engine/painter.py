@@ -22,17 +22,17 @@ from engine.audio.features import FastFeatures
 from engine.audio.mel import MelAnalyser
 from engine.audio.tempo import Beat
 from engine.bundle import Bundle
-from engine.cells import Cells
+from engine.canvas import Canvas
 from engine.control.registry import REGISTRY
 from engine.crossfade import Way
-from engine.fields import FieldFlow
 from engine.flash import FlashLimiter
 from engine.latents.blend import SlowLevel, blend
 from engine.latents.loop import LatentLoop
 from engine.latents.scenes import SceneReader
 from engine.look import FADERS
 from engine.reactivity import Map, Reactivity, measure
-from engine.runtime.session import Interruptible, Precision, Runtime, Session, Tensors
+from engine.runtime.session import Precision, Runtime, Session
+from engine.runtime.timed import Timed
 from engine.slot import STAGES
 
 GRAPHS = ("generator", "mapping", "encoder", "recurrent", "reader")
@@ -64,19 +64,16 @@ class Painter:
 
     def __init__(self, bundle: Bundle, sessions: Mapping[str, Session], sample_rate: int, seed: int = 0) -> None:
         manifest = bundle.manifest
-        self._sessions = {name: _Timed(session) for name, session in sessions.items()}
+        self._sessions = {name: Timed(session) for name, session in sessions.items()}
         self._z_dim = manifest.z_dim
         self._conditioner = Conditioner(sample_rate)
         self._mel = MelAnalyser(sample_rate, manifest.mel)
         self.features = FastFeatures(sample_rate)
         self.latents = LatentLoop(bundle, self._sessions["encoder"], self._sessions["recurrent"], seed)
         self.scenes = SceneReader(bundle, self._sessions["reader"])
-        self._flow: FieldFlow | None = None
-        if manifest.fields:
-            self._flow = FieldFlow.of(bundle)
-            self._flow.seek(np.random.default_rng(seed).random((len(manifest.fields), 2)))
-        image = manifest.image
-        self._cells = Cells(image.height, image.width, image.cell)
+        self._canvas = self._whole = Canvas(bundle, self._sessions["generator"])
+        self._canvas.seek(np.random.default_rng(seed).random((len(manifest.fields), 2)))
+        self._small: Canvas | None = None
         self._w_avg, self._stroke = bundle.tensors["w_avg"], bundle.tensors["stroke"]
         self._groups = manifest.latents.groups.slices()
         self._slow_level = SlowLevel()
@@ -115,6 +112,17 @@ class Painter:
     def swap(self, name: str, session: Session) -> Session:
         """Let another session run a graph from the next run on; the one that it replaces, which the caller closes."""
         return self._sessions[name].swap(session)
+
+    def add_small(self, canvas: Canvas) -> None:
+        """What small pictures can be painted on from now on."""
+        self._small = canvas
+
+    def paint_small(self, small: bool) -> None:
+        """Whether the next pictures are small ones, if they can be. Nothing moves with that."""
+        canvas = self._small if small and self._small is not None else self._whole
+        if canvas is not self._canvas:
+            canvas.seek(self._canvas.offsets)
+            self._canvas = canvas
 
     @property
     def look(self) -> tuple[float, ...]:
@@ -224,8 +232,7 @@ class Painter:
             base, w_t, self._offset, self._w_avg, self._groups, controls, level, onset, slow, self._stroke
         )
         self._shown_onsets = features.onsets
-        if self._flow is not None:
-            self._flow.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
+        self._canvas.advance(min(passed, LONGEST_STEP_S), float(controls["speed"]), level)
         self._took("blend", 1000.0 * (time.perf_counter() - begun_at))
         return self._w_plus
 
@@ -242,16 +249,13 @@ class Painter:
 
     def _paint(self, better: Callable[[], bool] | None) -> NDArray[np.uint8] | None:
         begun_at = time.perf_counter()
-        feeds: dict[str, NDArray[Any]] = {"w_plus": self._w_plus}
-        if self._flow is not None:
-            feeds |= self._flow.sample()
+        canvas = self._canvas
+        canvas.prepare(self._w_plus)
         self._took("blend", self._frame_ms["blend"] + 1000.0 * (time.perf_counter() - begun_at))
-        generator = self._sessions["generator"]
-        painted = generator.run_unless(feeds, better) if better else generator.run(feeds)
-        if painted is None:
+        rgba = canvas.paint(better)
+        if rgba is None:
             return None
-        rgba = self._cells.picture(painted["rgba"])
-        self._took("generator", generator.ms)
+        self._took("generator", canvas.session.ms)
         self._picture_ms, self._frame_ms = self._frame_ms, {}
         if self.controls["flash/limit"] and self._moved_at is not None:
             rgba = self.limiter.limit(rgba, self._moved_at)
@@ -271,37 +275,3 @@ class Painter:
 
     def _took(self, stage: str, ms: float) -> None:
         self._frame_ms[stage] = self.stages_ms[stage] = ms
-
-
-class _Timed:
-    """A session that remembers how long its last run took."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.runtime, self.precision = session.runtime, session.precision
-        self.inputs, self.outputs = session.inputs, session.outputs
-        self.ms = math.nan
-
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
-        started_at = time.perf_counter()
-        tensors = self._session.run(feeds)
-        self.ms = 1000.0 * (time.perf_counter() - started_at)
-        return tensors
-
-    def run_unless(self, feeds: Mapping[str, NDArray[Any]], better: Callable[[], bool]) -> Tensors | None:
-        """As `Interruptible` says; one that is not runs to its end."""
-        if not isinstance(self._session, Interruptible):
-            return self.run(feeds)
-        started_at = time.perf_counter()
-        tensors = self._session.run_unless(feeds, better)
-        if tensors is not None:
-            self.ms = 1000.0 * (time.perf_counter() - started_at)
-        return tensors
-
-    def swap(self, session: Session) -> Session:
-        replaced, self._session = self._session, session
-        self.runtime, self.precision = session.runtime, session.precision
-        return replaced
-
-    def close(self) -> None:
-        self._session.close()

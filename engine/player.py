@@ -26,6 +26,7 @@ import psutil
 from engine.audio.sources import Block, Source, SourceState
 from engine.audio.tempo import Beat
 from engine.bundle import Bundle
+from engine.canvas import Canvas
 from engine.control.throttle import Throttle
 from engine.errors import CymaticError
 from engine.fit import Fit
@@ -33,6 +34,7 @@ from engine.links import Links
 from engine.pacing import Pacer
 from engine.painter import Painter
 from engine.runtime.session import Session
+from engine.runtime.spare import Spare
 from engine.runtime.successors import Successors
 
 STATUS_S = 0.1
@@ -40,6 +42,8 @@ WORTH = 0.75
 """Share of the time that a picture takes up to which it is given up for one with an onset that was heard meanwhile."""
 ROOM = 1.5
 """So many times that time must be left then: an onset makes no picture late."""
+SAVED = 0.75
+"""Of the time that cells take which a small picture does not have: its pixels are as many, and each is copied."""
 FAILING_S = 5.0
 SOURCE_LINES = (1 / 15.0, 6.0)
 """Lines a second, and at once, about a source that comes and goes."""
@@ -52,7 +56,7 @@ class Player:
     `source` has been started. `sessions`: the opened graphs `encoder`, `recurrent`, `generator`, `mapping`. `fps` None:
     60 frames a second, or what this machine holds of them. `events` are lines to begin with, such as a microphone that
     was not found. `successors` have been started: sessions that take over between two frames once they are warm.
-    `held`: as for `Pacer`.
+    `held` and `small`: as for `Pacer`. `spare`: what small pictures are painted on, once they are needed.
     """
 
     def __init__(
@@ -65,15 +69,19 @@ class Player:
         events: tuple[str, ...] = (),
         successors: Successors | None = None,
         held: float | None = None,
+        spare: Spare[Canvas] | None = None,
+        small: bool = False,
     ) -> None:
         self._successors = successors
+        self._spare = spare
         self._source = source
         self._links = links
         self._painter = Painter(bundle, sessions, source.sample_rate)
         image = bundle.manifest.image
         self._fit = Fit((image.height, image.width), (links.slot.height, links.slot.width))
         self._scene_names = list(bundle.manifest.scenes)
-        self._pacer = Pacer(fps, held=held)
+        self._image = image
+        self._pacer = Pacer(fps, held=held, small=small)
         self._captured_at = time.perf_counter()
         self._heard: list[Block] = []  # and not handed on yet
         self._painting_s = 0.0  # the newest picture took, from the latent to its bytes
@@ -111,6 +119,7 @@ class Player:
             if started_at - self._status_at >= STATUS_S:
                 self._status_at = started_at
                 self._listen()
+                self._spare_work()
                 self._links.status.put(self._status())
             self._succeed()
             self._pacer.wait(self._struck)
@@ -130,8 +139,30 @@ class Player:
             return
         for name, session in self._successors.take().items():
             self._successors.retire(self._painter.swap(name, session))
+            if name == "generator":  # on a graphics card the whole picture takes less than a small one does here
+                self._spare = None
+                self._pacer.withdraw_small()
         for line in self._successors.lines():
             self._tell(line)
+
+    def _spare_work(self) -> None:
+        """Lets pictures be painted small where the governor would have it."""
+        spare, small = self._spare, self._image.small
+        if spare is None or small is None or self._pacer.fps is None or not self._painter.stages_ms["generator"]:
+            return  # nothing to compare with yet
+        if self._pacer.wants_small:
+            spare.ask()
+        if spare.failure is not None:
+            self._tell(f"pictures cannot be painted small: {spare.failure}")
+            self._spare = None
+        elif (canvas := spare.take()) is not None:
+            self._painter.add_small(canvas)
+            height, width, cell = self._image.height, self._image.width, self._image.cell
+            rows = small.rows * cell  # so many are painted, and made larger
+            fewer = 1.0 - small.rows * small.columns * cell**2 / (height * width)
+            stages_ms = self._painter.stages_ms
+            saved = SAVED * fewer * stages_ms["generator"] / sum(stages_ms.values())
+            self._pacer.offer_small(1.0 - saved, f"{round(rows * width / height)}x{rows}")
 
     def _frame(self, now: float) -> None:
         """One picture, from the sound that is there now to the slot."""
@@ -141,6 +172,7 @@ class Player:
         self._hand_on()
         if not painter.ready:
             return  # the stage has not named the preset yet
+        painter.paint_small(self._pacer.small)
         painter.step(now)
         self._hear()  # *when* it happens counts to the last
         while True:
@@ -225,6 +257,7 @@ class Player:
             "late_frames": self._pacer.late_frames,
             "frames": self._links.slot.newest_index,
             "fps": self._pacer.fps,
+            "small": self._pacer.small,
             "quality": self._pacer.note,
             "flashes_limited": painter.limiter.limited,
             "rms_db": round(features.rms_db, 2),

@@ -46,6 +46,7 @@ from export.graphs import (
     flat,
 )
 from export.quantise import add_int8
+from export.small import add_small
 from training.embedding import JointEmbedding
 from training.inversion import Inverters
 from training.networks.generators import Generator
@@ -79,6 +80,8 @@ def write_bundle(target: Path, name: str, trained: Trained, provenance: dict[str
     with replacing_bundle(target) as folder:
         _fill(folder, name, trained, provenance)
         add_int8(folder)
+        if add_small(folder):
+            add_int8(folder, "small")
     return target
 
 

@@ -27,7 +27,7 @@ from engine.runtime import Precision, Session, open_session
 from engine.runtime.machine import describe_machine
 from engine.runtime.session import can_run
 from export.parity import Reference, as_rows, open_reference, worst
-from export.quantise import GRAPH, LIMIT_GREY, add_int8, write_int8
+from export.quantise import LIMIT_GREY, PAINTERS, add_int8, write_int8
 from export.rewrite import cast_last, in_half
 
 Target = Literal["onnx", "tensorrt", "openvino"]
@@ -81,9 +81,9 @@ def _fill(
         for graph in bundle.manifest.graphs:
             say(f"{graph}: converting")
             source = bundle.graph_path(graph)
-            if graph == GRAPH and precision == "int8" and to != "onnx":
+            if graph in PAINTERS and precision == "int8" and to != "onnx":
                 source = Path(work) / source.name
-                write_int8(bundle, source)
+                write_int8(bundle, source, graph)
             files, candidate, by = maker.make(source, made, Path(work))
             try:
                 row = _prove(reference, graph, candidate, precision)
@@ -209,7 +209,7 @@ def rewritten(source: Path, target: Path, precision: ExportPrecision, work: Path
 
 
 def _complete_bundle(made: Path, bundle: Bundle, record: dict[str, Any], say: Said) -> None:
-    """Weights and manifest, so that the folder plays; and the generator in integers, if it is to have one."""
+    """Weights and manifest, so that the folder plays; and what paints in integers, if it is to have that."""
     manifest = bundle.manifest
     shutil.copy(bundle.folder / manifest.weights.file, made / manifest.weights.file)
     graphs = {}
@@ -217,14 +217,15 @@ def _complete_bundle(made: Path, bundle: Bundle, record: dict[str, Any], say: Sa
         graphs[graph] = describe_graph(made / spec.file, graph, manifest.dimensions)
     plain = manifest.model_copy(update={"graphs": graphs})
     write_manifest(made, plain)
-    if record["precision"] == "int8":
-        row = record["graphs"][GRAPH]
-        row["parity"] = parity = add_int8(made)
+    painters = [graph for graph in PAINTERS if graph in graphs and record["precision"] == "int8"]
+    for graph in painters:
+        row = record["graphs"][graph]
+        row["parity"] = parity = add_int8(made, graph)
         plain = load_bundle(made).manifest
-        twin = plain.graphs[GRAPH].int8
+        twin = plain.graphs[graph].int8
         assert twin is not None
         row["files"][twin.file] = twin.sha256
-        say(f"{GRAPH}: {worst_of(parity):.3g} grey levels from {record['reference']} in int8")
+        say(f"{graph}: {worst_of(parity):.3g} grey levels from {record['reference']} in int8")
     write_manifest(made, plain.model_copy(update={"provenance": {**plain.provenance, "export": record}}))
 
 

@@ -74,7 +74,7 @@ class Reference:
             apart = np.abs(self._picture(expected) - self._picture(found))
             means.append(float(apart.mean()))
             greatest.append(float(apart.max()))
-            if graph != "generator":
+            if "rgba" not in expected:
                 values += [float(np.abs(expected[name] - found[name]).max()) for name in expected]
         return Difference(float(np.mean(means)), max(greatest), max(values) if values else None)
 
@@ -133,7 +133,10 @@ def _trained_feeds(
     manifest = bundle.manifest
     sound, rate = soundfile.read(DEMO, dtype="float32", always_2d=True)
     analyser = MelAnalyser(rate, manifest.mel)
-    textures = FieldFlow.of(bundle).sample() if manifest.fields else {}
+    textures: dict[str, Tensors] = {"generator": {}}
+    if manifest.fields:
+        painters = [graph for graph in ("generator", "small") if graph in sessions]
+        textures = {graph: FieldFlow.of(bundle, small=graph == "small").sample() for graph in painters}
     for number, part in enumerate(np.array_split(sound.mean(1), TRAINED_FEEDS)):
         analyser.push(part)
         window = analyser.window().copy()
@@ -150,5 +153,6 @@ def _trained_feeds(
         if manifest.text is not None:
             words = manifest.text.words
             feeds["text"] = {"tokens": manifest.text.tokens(" ".join(words[number::TRAINED_FEEDS]))}
-        feeds["generator"] = random_feeds(sessions["generator"].inputs, rng) | textures | {"w_plus": step["w"]}
+        for graph, texture in textures.items():
+            feeds[graph] = random_feeds(sessions[graph].inputs, rng) | texture | {"w_plus": step["w"]}
         yield feeds

@@ -40,9 +40,11 @@ from export.rewrite import (
 )
 
 GRAPH = "generator"
+PAINTERS = (GRAPH, "small")
+"""Graphs that may have a twin in int8."""
 LIMIT_GREY = 2.0
 """Mean grey levels of difference over which nothing is written."""
-SMALLEST_GRID = 36
+SMALLEST_GRID = {GRAPH: 36, "small": 24}
 """Grids with fewer rows stay in f32."""
 FEWEST_OUTPUTS = 8
 STEPS = 127.0
@@ -56,75 +58,80 @@ WILD = 32
 STRENGTHS = (1.0, 2.5, 5.0)
 
 
-def add_int8(folder: Path) -> dict[str, dict[str, float]]:
-    """Give the bundle in `folder` a generator in int8 and return how far its pictures are from the exact ones.
+def add_int8(folder: Path, graph: str = GRAPH) -> dict[str, dict[str, float]]:
+    """Give one of the `PAINTERS` of the bundle in `folder` a twin in int8 and return how far its pictures are from the
+    exact ones.
 
     Raises `BundleError` when that is over `LIMIT_GREY`; the bundle then stays as it was.
     """
     bundle = load_bundle(folder)
-    source = bundle.graph_path(GRAPH)
+    source = bundle.graph_path(graph)
     target = source.with_suffix(".int8.onnx")
-    write_int8(bundle, target)
+    write_int8(bundle, target, graph)
     with open_reference(bundle) as reference:
         session = open_session(target, "onnxruntime", "int8")
-        found = reference.compare(GRAPH, session)
+        found = reference.compare(graph, session)
         session.close()
     if not worst(found) <= LIMIT_GREY:
         target.unlink()
         raise BundleError(
-            f"{GRAPH} in int8 differs by {worst(found):.3g} grey levels of 255 in the mean, the limit is {LIMIT_GREY:g}"
+            f"{graph} in int8 differs by {worst(found):.3g} grey levels of 255 in the mean, the limit is {LIMIT_GREY:g}"
         )
     manifest, rows = bundle.manifest, as_rows(found)
-    row = manifest.graphs[GRAPH].model_copy(update={"int8": describe_file(target)})
+    row = manifest.graphs[graph].model_copy(update={"int8": describe_file(target)})
     changed = {
-        "graphs": {**manifest.graphs, GRAPH: row},
-        "provenance": {**manifest.provenance, "int8": rows},
+        "graphs": {**manifest.graphs, graph: row},
+        "provenance": {**manifest.provenance, "int8" if graph == GRAPH else f"{graph}_int8": rows},
     }
     write_manifest(folder, manifest.model_copy(update=changed))
     return rows
 
 
-def write_int8(bundle: Bundle, target: Path) -> None:
-    """Write the bundle's generator in int8."""
-    source = onnx.load(bundle.graph_path(GRAPH))
-    feeds = list(calibration(bundle))
-    onnx.save(in_int8(source, feeds), target)
+def write_int8(bundle: Bundle, target: Path, graph: str = GRAPH) -> None:
+    """Write one of the bundle's `PAINTERS` in int8."""
+    source = onnx.load(bundle.graph_path(graph))
+    onnx.save(in_int8(source, list(calibration(bundle, graph)), graph), target)
 
 
-def calibration(bundle: Bundle) -> Iterator[Tensors]:
-    """Generator inputs from all over what a show may ask for.
+def calibration(bundle: Bundle, graph: str = GRAPH) -> Iterator[Tensors]:
+    """Inputs of one of the `PAINTERS` from all over what a show may ask for.
 
-    Calm places that the mapping draws, what the bundle's scenes are in words, also as strong as loud sound makes them,
-    and each with the stroke of an onset; then codes and textures at random.
+    The bundle's `places`, each also with the stroke of an onset; then codes and textures at random.
     """
-    tensors, manifest = bundle.tensors, bundle.manifest
-    places: list[NDArray[np.float32]] = []
-    rng = np.random.default_rng(7)
-    mapping = open_graph(bundle, "mapping", "onnxruntime")
-    places += [mapping.run(random_feeds(mapping.inputs, rng))["w"].copy() for _ in range(CALM_PLACES)]
-    mapping.close()
-    if manifest.text is not None:
-        words = open_graph(bundle, "text", "onnxruntime")
-        for scene in manifest.scenes:
-            delta = words.run({"tokens": manifest.text.tokens(scene)})["delta"]
-            places += [base + strength * delta for base in (tensors["w_avg"], places[0]) for strength in STRENGTHS]
-        words.close()
-    spec = manifest.graphs[GRAPH].inputs
-    textures = FieldFlow.of(bundle).sample() if manifest.fields else {}
-    for w_plus in places:
-        for struck in (w_plus, w_plus + tensors["stroke"]):
+    manifest, rng = bundle.manifest, np.random.default_rng(7)
+    spec = manifest.graphs[graph].inputs
+    textures = FieldFlow.of(bundle, small=graph != GRAPH).sample() if manifest.fields else {}
+    for w_plus in places(bundle, rng):
+        for struck in (w_plus, w_plus + bundle.tensors["stroke"]):
             yield random_feeds(spec, rng) | textures | {"w_plus": struck.astype(np.float32)}
     for _ in range(WILD):
         yield random_feeds(spec, rng)
 
 
-def in_int8(model: ModelProto, feeds: Iterable[Tensors]) -> ModelProto:
-    """A copy whose large convolutions compute in integers, with scales for the values that `feeds` lead to."""
+def places(bundle: Bundle, rng: np.random.Generator) -> list[NDArray[np.float32]]:
+    """`w_plus [1, L, D]` from all over a show: calm places that the mapping draws, and what the bundle's scenes are in
+    words, also as strong as loud sound makes them."""
+    tensors, manifest = bundle.tensors, bundle.manifest
+    mapping = open_graph(bundle, "mapping", "onnxruntime")
+    found = [mapping.run(random_feeds(mapping.inputs, rng))["w"].copy() for _ in range(CALM_PLACES)]
+    mapping.close()
+    if manifest.text is not None:
+        words = open_graph(bundle, "text", "onnxruntime")
+        for scene in manifest.scenes:
+            delta = words.run({"tokens": manifest.text.tokens(scene)})["delta"]
+            found += [base + strength * delta for base in (tensors["w_avg"], found[0]) for strength in STRENGTHS]
+        words.close()
+    return found
+
+
+def in_int8(model: ModelProto, feeds: Iterable[Tensors], graph: str = GRAPH) -> ModelProto:
+    """A copy whose large convolutions compute in integers, with scales for the values that `feeds` lead to. `graph`:
+    which of the `PAINTERS` it is."""
     model = bytes_before_batch(cut_bytes(fold_constants(model)))
-    constants, sizes = Constants(model), shapes(model)
-    chosen = {node.output[0]: node for node in model.graph.node if _worth_it(node, model, constants, sizes)}
+    constants, sizes, smallest = Constants(model), shapes(model), SMALLEST_GRID[graph]
+    chosen = {node.output[0]: node for node in model.graph.node if _worth_it(node, constants, sizes, smallest)}
     if not chosen:
-        raise BundleError(f"{GRAPH} has no large convolution: int8 would be no faster")
+        raise BundleError(f"{graph} has no large convolution: int8 would be no faster")
     sources = _Sources(model, constants, sizes, [node.input[0] for node in chosen.values()], feeds)
     nodes: list[NodeProto] = []
     for node in model.graph.node:
@@ -147,7 +154,7 @@ def in_int8(model: ModelProto, feeds: Iterable[Tensors]) -> ModelProto:
     return model
 
 
-def _worth_it(node: NodeProto, model: ModelProto, constants: Constants, sizes: dict[str, list[int]]) -> bool:
+def _worth_it(node: NodeProto, constants: Constants, sizes: dict[str, list[int]], smallest: int) -> bool:
     """Whether a convolution is one of the large ones: constant kernel, neither grouped nor of few channels."""
     if node.op_type not in ("Conv", "ConvTranspose") or any(a.name == "group" and a.i != 1 for a in node.attribute):
         return False
@@ -156,7 +163,7 @@ def _worth_it(node: NodeProto, model: ModelProto, constants: Constants, sizes: d
         len(source) == len(out) == 4
         and source[1] >= FEWEST_CHANNELS
         and out[1] >= FEWEST_OUTPUTS
-        and out[2] >= SMALLEST_GRID
+        and out[2] >= smallest
         and constants.value(node.input[1]) is not None
     )
 

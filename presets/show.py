@@ -264,8 +264,7 @@ def _new_folder(parent: Path) -> Iterator[Path]:
 
 
 def _bundle_files(bundle: Bundle) -> list[str]:
-    manifest = bundle.manifest
-    return sorted({manifest.weights.file, *(graph.file for graph in manifest.graphs.values())})
+    return sorted(bundle.manifest.files)
 
 
 def _files_of(folder: Path) -> set[str]:
@@ -274,7 +273,7 @@ def _files_of(folder: Path) -> set[str]:
         manifest = BundleManifest.model_validate_json((folder / MANIFEST).read_bytes())
     except ValidationError as error:
         raise BundleError(f"the bundle inside: {MANIFEST}: {describe(error)}") from None
-    return {manifest.weights.file, *(graph.file for graph in manifest.graphs.values())}
+    return set(manifest.files)
 
 
 def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -9,6 +9,7 @@ mapping    a linear map of z around w_avg
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from engine.bundle import (
     Groups,
     ImageSpec,
     LatentSpec,
+    SmallSpec,
     TextSpec,
     describe_file,
     describe_graph,
@@ -42,8 +44,11 @@ FIELDS = (
 ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64": TensorProto.INT64}
 
 
-def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
-    """Write a bundle for pictures of `height` × `width` into `folder` (made if need be) and return the folder."""
+def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64, small: bool = False) -> Path:
+    """Write a bundle for pictures of `height` × `width` into `folder` (made if need be) and return the folder.
+
+    `small`: it can also paint them on two thirds as many rows, of which the columns stick out of the picture.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(9)
@@ -62,16 +67,22 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
         bands=mel.bands,
         columns=mel.columns,
         text_length=TEXT_LENGTH,
+        small=(height // CELL * 2 // 3, -(-width // CELL * 2 // 3) + 1, CELL * 3 // 2) if small else None,
     )
     w_avg = _normal(rng, LAYERS, DIM)
     builders = {
         "encoder": _encoder(rng),
         "reader": _reader(rng, d),
         "recurrent": _recurrent(),
-        "generator": _generator(rng, d),
+    }
+    alike = deepcopy(rng)
+    builders |= {
+        "generator": _generator(rng, d, (height // CELL, width // CELL, CELL)),
         "text": _text(rng),
         "mapping": _mapping(rng, w_avg),
     }
+    if d.small is not None:
+        builders["small"] = _generator(alike, d, d.small)
     graphs = {}
     for name, (nodes, constants) in builders.items():
         _save(folder / f"{name}.onnx", nodes, constants, *graph_contract(d)[name])
@@ -90,7 +101,12 @@ def make_tiny_bundle(folder: Path, height: int = 36, width: int = 64) -> Path:
     manifest = BundleManifest(
         name="tiny",
         licence="Apache-2.0",
-        image=ImageSpec(height=height, width=width, cell=CELL),
+        image=ImageSpec(
+            height=height,
+            width=width,
+            cell=CELL,
+            small=None if d.small is None else SmallSpec(rows=d.small[0], columns=d.small[1], cell=d.small[2]),
+        ),
         mel=mel,
         latents=LatentSpec(layers=LAYERS, dim=DIM, groups=Groups(coarse=(0, 2), mid=(2, 4), fine=(4, LAYERS))),
         embedding_dim=EMBEDDING,
@@ -174,12 +190,15 @@ def _recurrent() -> tuple[Nodes, Constants]:
     return nodes, constants
 
 
-def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constants]:
+def _generator(rng: np.random.Generator, d: Dimensions, grid: tuple[int, int, int]) -> tuple[Nodes, Constants]:
+    """`grid`: rows, columns and size of the cells. Other cells than the fine fields' take each pixel more than once."""
+    h, w, cell = grid
     nodes = [
         _node("Cast", "detail", "bytes", to=TensorProto.FLOAT),
         _node("Transpose", "bytes", "in_depth", perm=[0, 3, 1, 2]),
         _node("Mul", "in_depth byte_scale", "texture"),
-        _node("DepthToSpace", "texture", "v", blocksize=d.cell, mode="CRD"),
+        _node("DepthToSpace", "texture", "pixels", blocksize=d.cell, mode="CRD"),
+        _node("Resize", "pixels nothing enlarged", "v", mode="nearest"),
     ]
     nodes += [
         _node("Conv", "v ink", "inked"),
@@ -202,9 +221,10 @@ def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constant
         _node("Reshape", "rgba_float picture", "rgba_cells"),
         _node("Cast", "rgba_cells", "rgba", to=TensorProto.UINT8),
     ]
-    h, w = d.height // d.cell, d.width // d.cell
     constants = {
         "byte_scale": _f32(1 / 255),
+        "nothing": _f32(),
+        "enlarged": _f32(1.0, 1.0, cell / d.cell, cell / d.cell),
         "every_axis": _i64(0, 1, 2, 3),
         "fraction_axes": _i64(0, 1, 2),
         "ink": _normal(rng, 3, d.detail, 1, 1),
@@ -212,9 +232,9 @@ def _generator(rng: np.random.Generator, d: Dimensions) -> tuple[Nodes, Constant
         "palette": _normal(rng, LAYERS * DIM, 3, scale=(LAYERS * DIM) ** -0.5),
         "pixel": _i64(1, 3, 1, 1),
         "white": _f32(255.0),
-        "parted": _i64(3, h, d.cell, w, d.cell),
-        "picture": _i64(h, w, 4 * d.cell**2),
-        "alpha": np.full((h, w, d.cell, d.cell, 1), 255, np.float32),
+        "parted": _i64(3, h, cell, w, cell),
+        "picture": _i64(h, w, 4 * cell**2),
+        "alpha": np.full((h, w, cell, cell, 1), 255, np.float32),
     }
     return nodes, constants
 

@@ -30,6 +30,7 @@ class Pace:
         self._seconds = 0.0
         self._seconds_at: Counter[float] = Counter()
         """By the rate that the engine kept."""
+        self._seconds_small = 0.0
         self._skipped = 0
         self._second = [0.0, 0]
         """So many seconds of the one that is being counted have passed, and so many pictures came in them."""
@@ -62,6 +63,7 @@ class Pace:
             "shown_fps": round(len(lengths) / self._seconds, 2) if self._seconds else None,
             "slowest_second_fps": None if self._slowest is None else round(self._slowest, 1),
             "seconds_at_fps": {f"{fps:g}": round(s, 1) for fps, s in sorted(self._seconds_at.items(), reverse=True)},
+            "seconds_small": round(self._seconds_small, 1),
         }
 
     def _seen(self, row: Row) -> Iterator[tuple[float, float]]:
@@ -82,6 +84,7 @@ class Pace:
             self._seconds += seconds
             if row["fps"] is not None:  # one has been chosen
                 self._seconds_at[row["fps"]] += seconds
+            self._seconds_small += seconds * row["small"]
             self._second = [self._second[0] + seconds, self._second[1] + pictures]
             if self._second[0] >= 1.0:
                 rate = self._second[1] / self._second[0]
@@ -95,5 +98,7 @@ def in_words(outside: dict[str, Any]) -> str:
     if outside["slowest_second_fps"] is None:
         return "there was no second outside faults"
     kept = ", ".join(f"{fps} frames/s for {seconds:.0f} s" for fps, seconds in outside["seconds_at_fps"].items())
+    if outside["seconds_small"]:
+        kept += f"; {outside['seconds_small']:.0f} s of it with pictures painted small"
     shown, slowest = outside["shown_fps"], outside["slowest_second_fps"]
     return f"outside faults {shown:.1f} pictures a second were seen, {slowest:.1f} in the slowest; kept were {kept}"

@@ -148,6 +148,7 @@ class Watch:
             "audio": str(status.get("audio", {}).get("state", "")),
             "rms_db": float(status.get("rms_db", -120.0)),
             "fps": status.get("fps"),
+            "small": bool(status.get("small")),
             "late": stage.late_frames,
             "received": stage.controls_received,
             "lines": lines,

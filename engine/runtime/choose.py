@@ -82,7 +82,8 @@ _Cache = TypeAdapter(dict[str, list[_Measured]])
 def choose_runtime(
     bundle: Bundle, wanted: str = "auto", threads: int | None = None, cache: Path | None = None
 ) -> dict[str, Choice]:
-    """The faster runtime for each of the bundle's graphs, from the cache or measured now (a second or two).
+    """The faster runtime for each of the bundle's graphs, from the cache or measured now (a second or two). None for
+    `small`, which few shows ever open: it goes with the generator.
 
     `wanted`: "auto", which tries the runtimes that play at once, on the CPU, or the name of one. `cache`: the file to
     remember in, by default one of the user's.
@@ -95,7 +96,7 @@ def choose_runtime(
     remembered = _load(cache)
     fit: dict[str, list[_Measured]] = {}
     news = False
-    for name in bundle.manifest.graphs:
+    for name in (name for name in bundle.manifest.graphs if name != "small"):
         key = _key(bundle.manifest.graphs[name], threads)
         known = remembered.pop(key, [])
         candidates = list(known)

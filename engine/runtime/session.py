@@ -147,10 +147,10 @@ def open_graph(
 ) -> Session:
     """Open one of the bundle's graphs and verify it. Raises as `open_session` and `verify_session` do.
 
-    `threads` are the generator's: the other graphs take a millisecond on one, and to share that out takes longer where
-    cores are far apart.
+    `threads` are those of the graphs that paint: the others take a millisecond on one, and to share that out takes
+    longer where cores are far apart.
     """
-    threads = threads if name == "generator" else 1
+    threads = threads if name in ("generator", "small") else 1
     session = open_session(bundle.graph_path(name, precision == "int8"), runtime, precision, threads)
     try:
         verify_session(session, bundle.manifest.graphs[name])

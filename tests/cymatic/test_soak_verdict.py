@@ -19,7 +19,8 @@ def row(at: float, first: int, late: int = 0, **told: object) -> dict:
     swaps = [[then + 0.005, first + i] for i, then in enumerate(times)]
     defaults = {
         "at": at, "frames": frames, "swaps": swaps, "bad": [], "mean": [40.0, 60.0], "spread": 20.0, "pid": 7,
-        "state": "playing", "audio": "running", "rms_db": -20.0, "fps": 30.0, "late": late, "received": 5, "lines": [],
+        "state": "playing", "audio": "running", "rms_db": -20.0, "fps": 30.0, "small": False, "late": late,
+        "received": 5, "lines": [],
     }  # fmt: skip
     return {**defaults, **told}
 
@@ -142,7 +143,7 @@ def test_what_never_reaches_the_display_was_not_shown():
 def test_the_rates_are_told_and_no_bar_is_put_to_them():
     rows = show()
     for told in rows[5:]:  # the engine keeps half the rate, and the window still leaves out a picture
-        told["fps"] = 15.0
+        told["fps"], told["small"] = 15.0, True
         told["frames"], told["swaps"] = told["frames"][::2], told["swaps"][::2]
     for at, told in enumerate(rows[5:]):
         for i, (frame, swap) in enumerate(zip(told["frames"], told["swaps"], strict=True)):
@@ -156,7 +157,8 @@ def test_the_rates_are_told_and_no_bar_is_put_to_them():
     assert outside["interval_ms"] == {"p50": 33.3, "p95": 66.7, "p99": 66.7}
     assert (outside["skipped"], outside["slowest_second_fps"]) == (1, 14.0)
     assert outside["shown_fps"] == pytest.approx((29 + 4 * 30 + 5 * 15 - 1) / 9, abs=0.01)
-    assert "14.0 in the slowest; kept were 30 frames/s for 4 s, 15 frames/s for 5 s" in in_words(outside)
+    kept = "kept were 30 frames/s for 4 s, 15 frames/s for 5 s; 5 s of it with pictures painted small"
+    assert in_words(outside).endswith(f" 14.0 in the slowest; {kept}")
 
 
 def samples(rise: float, seconds: int = 1300, pid: int = 7, begin: int = 0, noise: float = 0.3) -> list[Sample]:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tiny_bundle import DIM, EMBEDDING, FIELDS, LAYERS, make_tiny_bundle
+from tiny_bundle import CELL, DIM, EMBEDDING, FIELDS, LAYERS, make_tiny_bundle
 
 import engine.bundle
 from engine.bundle import BundleManifest, find_bundle, load_bundle, sha256_file, write_manifest
-from engine.contract import GRAPHS
+from engine.contract import GRAPHS, graph_contract
 from engine.errors import BundleError
 
 
@@ -71,6 +71,50 @@ def test_another_size(tmp_path: Path) -> None:
 def test_a_picture_of_whole_cells_only(folder: Path) -> None:
     edit(folder, lambda m: m["image"].update(cell=5))
     assert "36x64 is not made of whole cells of 5x5" in refusal(folder)
+
+
+@pytest.fixture(scope="module")
+def with_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "small", small=True)
+
+
+def test_a_coarser_grid_has_a_graph_of_its_own(with_small: Path, original: Path) -> None:
+    bundle = load_bundle(with_small)
+    small, graph = bundle.manifest.image.small, bundle.manifest.graphs["small"]
+    assert small is not None
+    assert bundle.manifest.dimensions.small == (small.rows, small.columns, small.cell) == (12, 23, 3)
+    assert graph.outputs["rgba"].shape == (12, 23, 3 * 3 * 4)
+    assert graph.inputs["fields"].shape == (1, len(FIELDS), 13, 24)
+    assert graph.inputs["detail"].shape == (1, 12, 23, 2 * CELL**2), "as many pixels of the fine fields as ever"
+    assert list(graph_contract(bundle.manifest.dimensions)) == [*GRAPHS, "small"]
+    assert list(graph_contract(load_bundle(original).manifest.dimensions)) == list(GRAPHS)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda m: m["image"]["small"].update(rows=11), "33x69 does not cover 36x64"),
+        (lambda m: m["image"]["small"].update(columns=21), "36x63 does not cover 36x64"),
+        (lambda m: m["image"]["small"].update(cell=0), "image.small.cell"),
+        (lambda m: m["image"]["small"].update(columns=24), "graph small, input fields"),
+        (lambda m: m["image"].pop("small"), "graphs must be"),
+        (lambda m: m["graphs"].pop("small"), "graphs must be"),
+    ],
+)
+def test_a_coarser_grid_that_does_not_fit_is_refused(
+    with_small: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], named: str
+) -> None:
+    folder = Path(shutil.copytree(with_small, tmp_path / "spoilt"))
+    edit(folder, change)
+    assert named in refusal(folder)
+
+
+def test_all_files_are_known_by_their_hash(folder: Path) -> None:
+    twin = folder / "generator.int8.onnx"
+    shutil.copyfile(folder / "generator.onnx", twin)
+    edit(folder, lambda m: m["graphs"]["generator"].update(int8={"file": twin.name, "sha256": sha256_file(twin)}))
+    files = load_bundle(folder).manifest.files
+    assert files == {path.name: sha256_file(path) for path in folder.iterdir() if path.name != "bundle.json"}
 
 
 def test_half_precision_weights_are_read_as_float32(folder: Path) -> None:

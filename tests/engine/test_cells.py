@@ -21,6 +21,17 @@ def test_every_pixel_of_a_cell_finds_its_place(cell: int) -> None:
             assert np.array_equal(picture[y, x], answer[y // cell, x // cell, 4 * pixel : 4 * pixel + 4])
 
 
+@pytest.mark.parametrize("grid", [(4, 8), (4, 9), (5, 10), (6, 8)])
+def test_of_a_larger_grid_the_middle_is_the_picture(grid: tuple[int, int]) -> None:
+    answer = np.random.default_rng(3).integers(0, 256, (*grid, 36), np.uint8)
+    rows, columns = 3 * grid[0], 3 * grid[1]
+    whole = Cells(rows, columns, 3).picture(answer)
+    picture = Cells(HEIGHT, WIDTH, 3, grid).picture(answer)
+    top, left = (rows - HEIGHT) // 2, (columns - WIDTH) // 2
+    assert np.array_equal(picture, whole[top : top + HEIGHT, left : left + WIDTH])
+    assert picture.flags.c_contiguous
+
+
 def test_answers_that_are_not_contiguous_are_taken_and_the_picture_is_the_same_memory() -> None:
     cells = Cells(HEIGHT, WIDTH, 2)
     wide = np.random.default_rng(2).integers(0, 256, (6, 24, 16), np.uint8)

@@ -3,12 +3,16 @@ ones by whole pixels."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_bundle import make_tiny_bundle
 
-from engine.fields import FieldFlow
+from engine.bundle import load_bundle
+from engine.fields import FieldFlow, shrunk
 
 HEIGHT, WIDTH, CELL = 20, 12, 4  # more rows than are moved at once
 
@@ -152,3 +156,51 @@ def test_sample_shapes_types_and_the_same_buffers() -> None:
     for name, array in first.items():
         assert again[name] is array  # a session binds it once
         assert array.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 6), (20, 12), (5, 3)])
+def test_whole_pixels_shrink_to_their_averages(height: int, width: int) -> None:
+    by_y, by_x = HEIGHT // height, WIDTH // width
+    averages = tiles().reshape(3, height, by_y, width, by_x).mean((2, 4))
+    np.testing.assert_array_equal(shrunk(tiles(), height, width), np.rint(averages))
+
+
+def covered(before: int, after: int) -> np.ndarray:
+    """`[after, before]`: how much of each pixel a new one covers, as a share of the new one."""
+    edges = np.arange(after + 1) * before / after
+    pixels = np.arange(before)
+    shares = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.maximum(shares, 0.0) * after / before
+
+
+@pytest.mark.parametrize(("height", "width"), [(13, 11), (14, 8), (1, 5)])
+def test_parts_of_pixels_count_as_parts(height: int, width: int) -> None:
+    found = shrunk(tiles(), height, width)
+    expected = covered(HEIGHT, height) @ tiles().astype(np.float64) @ covered(WIDTH, width).T
+    assert (found.shape, found.dtype) == ((3, height, width), np.uint8)
+    assert np.abs(found - expected).max() <= 0.51
+    assert np.abs(found.mean((1, 2)) - tiles().mean((1, 2))).max() < 0.5, "as bright as before"
+
+
+def test_shrinking_does_not_reach_around_the_edge() -> None:
+    tile = np.zeros((1, HEIGHT, WIDTH), np.uint8)
+    tile[:, 0], tile[:, :, 0] = 255, 255
+    found = shrunk(tile, 13, 8)
+    assert not found[:, 1:, -1].any()
+    assert not found[:, -1, 1:].any()
+    assert np.array_equal(shrunk(np.full_like(tile, 255), 13, 8), np.full((1, 13, 8), 255))
+
+
+def test_fields_of_the_coarser_grid(tmp_path: Path) -> None:
+    bundle = load_bundle(make_tiny_bundle(tmp_path, small=True))
+    small = bundle.manifest.image.small
+    assert small is not None
+    whole, fewer = FieldFlow.of(bundle), FieldFlow.of(bundle, small=True)
+    for flow, graph in ((whole, "generator"), (fewer, "small")):
+        wanted = bundle.manifest.graphs[graph].inputs
+        found = {name: (array.shape, array.dtype.name) for name, array in flow.sample().items()}
+        assert found == {name: (spec.shape, spec.dtype) for name, spec in wanted.items() if name != "w_plus"}
+        flow.advance(0.3, 1.5, 0.4)
+    np.testing.assert_array_equal(whole.offsets, fewer.offsets)
+    coarse = fewer.sample()["fields"][0, :, :-1, :-1]
+    assert np.abs(coarse.mean((1, 2)) - whole.sample()["fields"][0, :, :-1, :-1].mean((1, 2))).max() < 1.0

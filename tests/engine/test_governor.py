@@ -10,13 +10,20 @@ import pytest
 from engine.governor import FEWEST, LATE, PATIENCE_S, RATES, ROOM, SOONEST_S, WINDOW_S, Governor
 from engine.pacing import Pacer
 
+SHARE = 0.46
+SIZE = "683x384"
+
 
 class Machine:
-    """A machine that takes `work_s(time, fps)` for a frame, and the pacer that plays on it."""
+    """A machine that takes `work_s(time, fps)` for a frame, and the pacer that plays on it. `small`: so many seconds
+    after they are wanted it can paint small pictures, which take `SHARE` of that."""
 
-    def __init__(self, work_s: Callable[[float, float], float], fps: float | None = None) -> None:
+    def __init__(
+        self, work_s: Callable[[float, float], float], fps: float | None = None, small: float | None = None
+    ) -> None:
         self.now = 0.0
         self.work_s = work_s
+        self.small, self.offered_at = small, 0.0
         self.pacer = Pacer(fps, lambda: self.now, self._sleep)
         self.lines: list[tuple[float, str]] = []
         self.done: list[float] = []
@@ -28,10 +35,14 @@ class Machine:
         end = self.now + seconds
         while self.now < end:
             self.pacer.begin()
-            self.now += self.work_s(self.now, self.pacer.fps or RATES[0])
+            self.now += self.work_s(self.now, self.pacer.fps or RATES[0]) * (SHARE if self.pacer.small else 1.0)
             if (line := self.pacer.end()) is not None:
                 self.lines.append((self.now, line))
             self.done.append(self.now)
+            if self.small is not None and self.pacer.wants_small:
+                self.offered_at = self.offered_at or self.now + self.small
+                if self.now >= self.offered_at:
+                    self.pacer.offer_small(SHARE, SIZE)
             self.pacer.wait()
         return self
 
@@ -153,6 +164,65 @@ def test_a_rate_that_was_asked_for_is_kept_and_told_when_it_is_not_held():
     machine.work_s = lambda now, fps: 0.005
     machine.play(10.0)
     assert machine.pacer.note is None
+
+
+def test_where_they_can_be_pictures_are_painted_small_before_motion_falls_apart():
+    machine = Machine(lambda now, fps: 0.010 if not 10.0 < now < 60.0 else 0.040, small=1.0).play(40.0)
+    assert [line for _, line in machine.lines[1:]] == [
+        "20 frames/s instead of 60: a frame takes 40.0 ms",
+        f"30 frames/s instead of 20, painted in {SIZE}: a frame takes 40.0 ms",
+    ]
+    assert machine.lines[2][0] < machine.offered_at + WINDOW_S + 0.1
+    assert machine.pacer.small
+    assert machine.pacer.note == f"30 of 60 frames/s, painted in {SIZE}: a frame took 40.0 ms"
+    late = machine.pacer.late_frames
+    machine.play(20.0)
+    assert machine.pacer.late_frames == late
+    machine.play(60.0)
+    assert [line for _, line in machine.lines[3:]] == [
+        "30 frames/s in full size again: a frame takes 4.6 ms (p95)",
+        "60 frames/s again: a frame takes 10.0 ms (p95)",
+    ]
+    assert (machine.pacer.small, machine.pacer.note) == (False, None)
+
+
+def test_once_they_can_be_small_pictures_come_at_once_and_then_the_rate_gives_again():
+    machine = Machine(
+        lambda now, fps: 0.010 if now < 10 or 30 < now < 100 else 0.034 if now < 150 else 0.080, small=0.0
+    )
+    machine.play(120.0)
+    assert [line for _, line in machine.lines[-2:]] == [
+        "60 frames/s again: a frame takes 10.0 ms (p95)",
+        f"30 frames/s instead of 60, painted in {SIZE}: a frame takes 34.0 ms",
+    ]
+    machine.play(50.0)
+    assert machine.lines[-1][1] == f"20 frames/s instead of 30, painted in {SIZE}: a frame takes 36.8 ms"
+
+
+def test_a_small_picture_that_has_room_is_no_proof_that_a_whole_one_has():
+    machine = Machine(lambda now, fps: 0.010 if now < 10.0 else 0.036, small=0.0).play(400.0)
+    assert machine.pacer.small
+    assert not any("full size" in line for _, line in machine.lines)
+    machine.small = None
+    machine.pacer.withdraw_small()
+    machine.play(10.0)
+    assert (machine.pacer.small, machine.pacer.fps) == (False, 20.0)
+
+
+def test_a_rate_that_was_asked_for_is_held_with_small_pictures():
+    machine = Machine(lambda now, fps: 0.030, fps=50.0, small=1.0).play(60.0)
+    assert [line for _, line in machine.lines] == [
+        "50 frames/s are not held: a frame takes 30.0 ms",
+        f"50 frames/s, painted in {SIZE}: a frame takes 30.0 ms",
+    ]
+    assert (machine.pacer.fps, machine.pacer.small) == (50.0, True)
+
+
+def test_what_another_engine_held_with_small_pictures_is_held_so_again():
+    pacer = Pacer(None, held=30.0, small=True)
+    assert (pacer.small, pacer.wants_small) == (False, True)
+    pacer.offer_small(SHARE, SIZE)
+    assert (pacer.fps, pacer.small, pacer.wants_small) == (30.0, True, False)
 
 
 def test_a_window_holds_enough_frames_to_judge():

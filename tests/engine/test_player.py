@@ -8,15 +8,19 @@ import time
 import numpy as np
 import pytest
 from conftest import wait_until
+from tiny_bundle import make_tiny_bundle
 
 from engine import governor, player
 from engine.audio.sources import Block, SourceState
 from engine.bundle import load_bundle
-from engine.errors import CymaticError
+from engine.canvas import Canvas
+from engine.errors import BundleError, CymaticError
 from engine.links import Links
 from engine.painter import GRAPHS
 from engine.player import Player
 from engine.runtime.session import open_graph
+from engine.runtime.spare import Spare
+from engine.runtime.timed import Timed
 
 RATE = 48_000
 SEED = {"serial": 1, "name": "", "base": {"seed": 3}, "offset": None, "fade_s": 0.0}
@@ -71,7 +75,8 @@ class Broken:
 class Show:
     """A player on a thread, and the stage's ends of its links."""
 
-    def __init__(self, folder, fps=60.0, size=None) -> None:
+    def __init__(self, folder, fps=60.0, size=None, small=None) -> None:
+        """`small`: opens the graph of that name."""
         self.bundle = load_bundle(folder)
         self.sound = Sound()
         names = GRAPHS
@@ -79,7 +84,9 @@ class Show:
         image = self.bundle.manifest.image
         self.links = Links.create(*(size or (image.height, image.width)))
         self.engine_links = Links.attach(self.links.names)
-        self.player = Player(self.bundle, self.sessions, self.sound, self.engine_links, fps, ("hello",))
+        self.spare = Spare(lambda: Canvas(self.bundle, Timed(small(self.bundle)), small=True), lambda canvas: None)
+        spare = self.spare if small else None
+        self.player = Player(self.bundle, self.sessions, self.sound, self.engine_links, fps, ("hello",), spare=spare)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
         self.ended = None
@@ -96,6 +103,7 @@ class Show:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(20)
+        self.spare.stop()
         self.engine_links.close()
         self.links.close()
         for session in self.sessions.values():
@@ -353,5 +361,61 @@ def test_the_rate_gives_way_to_slow_frames_and_comes_back(tiny_bundle, monkeypat
         show.sessions["generator"].takes_s = 0.0
         wait_until(lambda: show.status["fps"] > lower, what="a higher rate")
         assert any("frames/s again" in line for _, line in show.status["events"])
+    finally:
+        show.close()
+
+
+def open_small(bundle):
+    return open_graph(bundle, "small", "onnxruntime", threads=1)
+
+
+@pytest.fixture(scope="module")
+def two_sizes(tmp_path_factory):
+    return make_tiny_bundle(tmp_path_factory.mktemp("small") / "tiny", small=True)
+
+
+def test_a_rate_that_is_not_held_is_held_with_small_pictures_and_whole_ones_come_back(two_sizes, monkeypatch):
+    monkeypatch.setattr(governor, "WINDOW_S", 0.5)
+    monkeypatch.setattr(governor, "PATIENCE_S", (1.0, 4.0))
+    show = Show(two_sizes, fps=30.0, small=open_small)
+    try:
+        show.links.preset.put(SEED)
+        show.links.controls.put({"controls": {"speed": 0.0, "sound/weight": 0.0}})
+        whole = show.frame(later=3).rgba
+        assert show.status["small"] is False
+        show.sessions["generator"].takes_s = 0.050
+        wait_until(lambda: show.status["small"], what="small pictures")
+        assert show.status["fps"] == 30.0
+        assert show.status["quality"].startswith("30 frames/s, painted in 43x24: a frame took ")
+        small = show.frame(later=3).rgba
+        assert small.shape == whole.shape
+        means = [picture.reshape(4, 9, 4, 16, 4).mean((1, 3)) for picture in (whole, small)]
+        np.testing.assert_allclose(means[1], means[0], atol=12.0, err_msg="the same picture, in fewer pixels")
+        late = show.status["late_frames"]
+        show.frame(later=30)
+        assert show.status["late_frames"] - late < 10
+        show.sessions["generator"].takes_s = 0.0
+        wait_until(lambda: not show.status["small"], what="whole pictures")
+        assert any("in full size again" in line for _, line in show.status["events"])
+        np.testing.assert_array_equal(show.frame(later=3).rgba, whole, "nothing has moved meanwhile")
+    finally:
+        show.close()
+
+
+def test_small_pictures_that_cannot_be_painted_are_told_and_the_rate_gives_way(two_sizes, monkeypatch):
+    monkeypatch.setattr(governor, "WINDOW_S", 0.5)
+
+    def fails(bundle):
+        raise BundleError("graph small is damaged")
+
+    show = Show(two_sizes, fps=None, small=fails)
+    try:
+        show.sessions["generator"].takes_s = 0.045
+        show.links.preset.put(SEED)
+        wait_until(lambda: show.status.get("fps") in (15.0, 20.0), what="a lower rate")
+        told = "pictures cannot be painted small: graph small is damaged"
+        wait_until(lambda: any(line == told for _, line in show.status["events"]), what="the line")
+        assert show.frame(later=5).rgba[..., :3].std() > 1
+        assert sum(line == told for _, line in show.status["events"]) == 1
     finally:
         show.close()

@@ -124,7 +124,15 @@ def test_the_bundle_holds_the_worlds_fields_and_unit_scenes(bundle: Bundle) -> N
     assert np.ptp(bundle.tensors["w_avg"], axis=0).max() == 0.0, "one mean for every layer"
 
 
-@pytest.mark.parametrize("graph", GRAPHS)
+def test_it_paints_on_a_coarser_grid_too(bundle: Bundle) -> None:
+    small = bundle.manifest.image.small
+    assert small is not None
+    assert (small.rows, small.columns, small.cell) == (24, 44, 6)
+    assert bundle.manifest.graphs["small"].int8 is not None
+    assert {"small", "small_int8"} <= set(bundle.manifest.provenance)
+
+
+@pytest.mark.parametrize("graph", [*GRAPHS, "small"])
 def test_both_runtimes_open_every_graph_and_agree(bundle: Bundle, graph: str) -> None:
     inputs, answers = feeds(bundle, graph), []
     for runtime in ("onnxruntime", "openvino"):

@@ -79,7 +79,7 @@ def rounded(model: onnx.ModelProto) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def small_grids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantise, "SMALLEST_GRID", 8)
+    monkeypatch.setitem(quantise.SMALLEST_GRID, "generator", 8)
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from tqdm import tqdm
 
+from engine.bundle import ImageSpec
 from engine.cells import Cells
 from engine.errors import RuntimeUnavailable
 from engine.runtime import open_session
 from export.bundle import PARITY_GREY, export_graph, prove
 from export.graphs import GeneratorGraph, drawn_inputs
+from export.small import _grids
 from training.networks.generators import create
 from training.networks.stylegan3 import Normalise
 from training.scales import SCALES
@@ -63,6 +66,11 @@ def path(network: GeneratorGraph, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_the_exported_graph_is_the_network(network: GeneratorGraph, path: Path) -> None:
     assert prove(path, network, inputs(network, 1), ["rgba"])["mean"] < 0.01
+
+
+def test_it_is_not_painted_on_a_coarser_grid(path: Path) -> None:
+    height, width = CONFIG.size
+    assert _grids(onnx.load(path), ImageSpec(height=height, width=width, cell=CONFIG.cell)) is None
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 import zipfile
 from pathlib import Path
 
 import pytest
+from tiny_bundle import make_tiny_bundle
 
-from engine.bundle import Bundle, load_bundle
+from engine.bundle import Bundle, describe_file, load_bundle, write_manifest
 from engine.control.midi_map import Binding, MidiMap
 from engine.errors import CymaticError, PresetError
 from presets import show as show_module
@@ -99,6 +101,21 @@ def test_a_bundle_travels_inside(tmp_path: Path, store: PresetStore, bundle: Bun
     assert load_bundle(done.bundle).manifest == bundle.manifest
     assert [entry.name for entry in (tmp_path / "bundles").iterdir()] == [done.bundle.name], "nothing temporary stays"
     assert import_show(path, store, tmp_path / "bundles").bundle == done.bundle
+
+
+def test_a_bundle_travels_with_all_that_it_paints_with(tmp_path: Path, store: PresetStore):
+    folder = make_tiny_bundle(tmp_path / "whole", small=True)
+    before = load_bundle(folder).manifest
+    twin = folder / "generator.int8.onnx"
+    shutil.copyfile(folder / "generator.onnx", twin)
+    row = before.graphs["generator"].model_copy(update={"int8": describe_file(twin)})
+    write_manifest(folder, before.model_copy(update={"graphs": {**before.graphs, "generator": row}}))
+    path = tmp_path / "a.cymatic"
+    export_show(path, [EMBER], load_bundle(folder), with_bundle=True)
+    done = import_show(path, store, tmp_path / "bundles")
+    assert done.bundle is not None
+    assert {"generator.int8.onnx", "small.onnx"} <= set(everything(done.bundle))
+    assert everything(done.bundle) == everything(folder)
 
 
 @pytest.mark.parametrize("name", ["show.zip", "show"])

@@ -191,15 +191,16 @@ def _recurrent() -> tuple[Nodes, Constants]:
 
 
 def _generator(rng: np.random.Generator, d: Dimensions, grid: tuple[int, int, int]) -> tuple[Nodes, Constants]:
-    """`grid`: rows, columns and size of the cells. Other cells than the fine fields' take each pixel more than once."""
+    """`grid`: rows, columns and size of the cells; the fine fields are enlarged to those of another size."""
     h, w, cell = grid
     nodes = [
         _node("Cast", "detail", "bytes", to=TensorProto.FLOAT),
         _node("Transpose", "bytes", "in_depth", perm=[0, 3, 1, 2]),
         _node("Mul", "in_depth byte_scale", "texture"),
-        _node("DepthToSpace", "texture", "pixels", blocksize=d.cell, mode="CRD"),
-        _node("Resize", "pixels nothing enlarged", "v", mode="nearest"),
+        _node("DepthToSpace", "texture", "pixels" if cell != d.cell else "v", blocksize=d.cell, mode="CRD"),
     ]
+    if cell != d.cell:
+        nodes.append(_node("Resize", "pixels nothing enlarged", "v", mode="linear"))
     nodes += [
         _node("Conv", "v ink", "inked"),
         _node("Reshape", "w_plus flat", "w_flat"),

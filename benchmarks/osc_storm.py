@@ -34,6 +34,7 @@ from typing import Any
 import psutil
 
 from cymatic.stage import EngineOptions, Stage
+from engine import heap
 from engine.bundle import Bundle, find_bundle, load_bundle
 from engine.control.packet import frame, pack
 from engine.control.registry import REGISTRY
@@ -314,6 +315,7 @@ def main() -> int:
         senders: dict[str, Callable[..., int]] = {"storm": _storm, "triggers": _triggers, "mutated": _mutated}
         print(senders[what](int(port), *rest))
         return 0
+    heap.settle()  # as `cymatic live` does
     try:
         bundle = load_bundle(find_bundle(args.bundle))
         told = storm(

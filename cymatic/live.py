@@ -104,10 +104,12 @@ def run(args: argparse.Namespace, stage_class: type[Stage] | None = None) -> int
     """
     from cymatic.report import OutputFile, Recorder, as_json
     from cymatic.stage import EngineOptions, Stage
+    from engine import heap
     from engine.bundle import find_bundle, load_bundle
     from engine.sinks import missing
     from presets.store import PresetStore
 
+    heap.settle()
     report = OutputFile(args.report) if args.report else None
     snapshot = OutputFile(args.snapshot) if args.snapshot else None
     bundle = load_bundle(find_bundle(args.bundle))

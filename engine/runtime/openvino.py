@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +46,10 @@ MOST_STRIPS = 4
 LOOK_MS = 4
 """How often a run that may be given up asks."""
 
+_graphs = threading.Lock()
+"""One thread looks into graphs at a time: two that ask for a constant's numbers for the first time wait for each other
+for ever, the one for what the binding sets up once, the other for Python's lock (2026.4)."""
+
 
 class OpenVinoSession:
     """A graph compiled for the CPU. See `engine.runtime.session.Session`."""
@@ -63,17 +68,19 @@ class OpenVinoSession:
             "CPU_DENORMALS_OPTIMIZATION": False,
         }
         try:
-            model = _read(path)
-            cut = strips(model, _strip_count(threads)) or [whole(model)]
+            with _graphs:
+                model = _read(path)
+                cut = strips(model, _strip_count(threads)) or [whole(model)]
             settings["INFERENCE_NUM_THREADS"] = threads // len(cut)
             core = ov.Core()
             with ThreadPoolExecutor(len(cut)) as pool:
                 compiled = list(pool.map(lambda strip: core.compile_model(strip.model, "CPU", settings), cut))
         except Exception as error:  # noqa: BLE001  # its exceptions share no base class
             raise BundleError(f"graph {path}: OpenVINO cannot load it: {first_line(error)}") from None
-        self.inputs = _specs(path, model.inputs)
-        self.outputs = _specs(path, model.outputs)
-        self._requests = [_Request(cut, compiled, self.inputs, self.outputs) for _ in range(2)]
+        with _graphs:
+            self.inputs = _specs(path, model.inputs)
+            self.outputs = _specs(path, model.outputs)
+            self._requests = [_Request(cut, compiled, self.inputs, self.outputs) for _ in range(2)]
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
         """See `Session.run`."""

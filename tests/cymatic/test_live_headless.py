@@ -43,7 +43,7 @@ def test_a_show_leaves_a_report_and_a_picture(tiny_bundle, clean_env, noise, tmp
     assert all(ms > 0 for ms in told["stages_ms"].values())
     assert told["frames"] > 5
     assert 1.5 < told["seconds"] < 10
-    assert told["fps"] == pytest.approx((told["frames"] - 1) / told["seconds"], abs=0.01)
+    assert told["fps"] == pytest.approx((told["frames"] - 1) / told["seconds"], abs=0.02), "both are rounded"
     for key in ("frame_ms", "audio_to_frame_ms"):
         assert 0 < told[key]["p50"] <= told[key]["p95"] <= told[key]["p99"] <= told[key]["max"] + 0.001
     assert set(told["audio"]) == {"device", "sample_rate", "channels", "frames", "gaps", "silent_fraction"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,3 +206,24 @@ def test_the_shipped_generator_paints_the_same_picture_in_any_number_of_strips(p
     assert pictures[0].std() > 20
     for other in pictures[1:]:
         assert np.abs(pictures[0] - other).max() <= 1
+
+
+def test_two_threads_that_open_graphs_look_into_them_one_after_the_other(tiny_bundle, monkeypatch):
+    """Both at once have waited for each other for ever."""
+    at_once, most = [], []
+
+    def watched(model: Any, count: int) -> list[Any]:
+        at_once.append(model)
+        most.append(len(at_once))
+        time.sleep(0.2)
+        at_once.pop()
+        return []
+
+    monkeypatch.setattr("engine.runtime.openvino.strips", watched)
+    bundle = load_bundle(tiny_bundle)
+    threads = [threading.Thread(target=lambda: open_graph(bundle, "generator").close()) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]

@@ -28,7 +28,7 @@ STOP_S = 1.0
 """After the lifeline's end the process is gone within this time, even when a driver holds its main thread."""
 AMPLE_MS = 8.0
 """A machine that takes longer for a picture may not hold its rate: small ones can then be painted from the beginning.
-To make them ready in the middle of a show would make its pictures late."""
+To make them ready in the middle of a show makes some of its pictures late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,7 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
         opened.callback(source.stop)
         _progress(links, "choosing a runtime")
         choices = choose_runtime(bundle, plays_at_once(options.runtime), options.threads)
-        painting = choices["generator"]
-        spare = None
+        painting, begins, spare = choices["generator"], options.held is None, None
         if bundle.manifest.image.small is not None:
 
             def small() -> Canvas:
@@ -113,7 +112,7 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
 
             spare = Spare(small, lambda canvas: canvas.session.close())
             opened.callback(spare.stop)
-            if options.small or painting.ms > AMPLE_MS:
+            if begins and painting.ms > AMPLE_MS:
                 spare.ask()
         sessions = {}
         for name in GRAPHS:
@@ -128,8 +127,10 @@ def _play(options: Options, links: Links, stop: threading.Event) -> None:
             successors = Successors(bundle, playing, options.runtime, options.threads)
             opened.callback(successors.stop)
             successors.start()
-        if spare is not None:
-            spare.wait()
+        if spare is not None and painting.ms > AMPLE_MS:
+            spare.ask()  # only now after a failure: the audience waits for the next picture
+            if begins:
+                spare.wait()
         player = Player(
             bundle, sessions, source, links, options.fps, events, successors, options.held, spare, options.small
         )

@@ -103,6 +103,8 @@ class Governor:
 
     def judge(self, now: float, work_s: float, late: bool) -> str | None:
         """A frame was finished at `now` (s) that took `work_s` seconds; a line when the rate changes, else None."""
+        if self._begins_small and self._share is None:  # whole ones stand in until they are ready, as well as they can
+            return None
         if self._begun_at is None:
             self._begun_at = now
         self._work_s.append(work_s)

@@ -81,7 +81,7 @@ class Player:
         self._fit = Fit((image.height, image.width), (links.slot.height, links.slot.width))
         self._scene_names = list(bundle.manifest.scenes)
         self._image = image
-        self._pacer = Pacer(fps, held=held, small=small)
+        self._pacer = Pacer(fps, held=held, small=small and spare is not None)
         self._captured_at = time.perf_counter()
         self._heard: list[Block] = []  # and not handed on yet
         self._painting_s = 0.0  # the newest picture took, from the latent to its bytes
@@ -155,6 +155,7 @@ class Player:
         if spare.failure is not None:
             self._tell(f"pictures cannot be painted small: {spare.failure}")
             self._spare = None
+            self._pacer.withdraw_small()
         elif (canvas := spare.take()) is not None:
             self._painter.add_small(canvas)
             height, width, cell = self._image.height, self._image.width, self._image.cell

@@ -225,6 +225,20 @@ def test_what_another_engine_held_with_small_pictures_is_held_so_again():
     assert (pacer.fps, pacer.small, pacer.wants_small) == (30.0, True, False)
 
 
+@pytest.mark.parametrize("ready", [True, False])
+def test_until_they_are_ready_whole_pictures_that_are_late_change_nothing(ready: bool):
+    governor = Governor(fps=30.0, small=True)
+    assert [governor.judge(0.1 * n, 0.09, True) for n in range(60)] == [None] * 60
+    if ready:
+        governor.offer(SHARE, SIZE)
+        assert [governor.judge(6.0 + n / 30, 0.015, False) for n in range(120)] == [None] * 120
+        assert (governor.fps, governor.small) == (30.0, True)
+    else:
+        governor.withdraw()
+        assert any(governor.judge(6.0 + 0.1 * n, 0.09, True) for n in range(60))
+        assert governor.fps < 30.0
+
+
 def test_a_window_holds_enough_frames_to_judge():
     governor = Governor()
     assert [governor.judge(10.0 * n, 9.0, True) for n in range(FEWEST)][:-1] == [None] * (FEWEST - 1)

@@ -1,6 +1,6 @@
 """What becomes of a call: which preset is gone to and when, and what desk and engine are told of it; undo, typed words.
 
-pad, name, neighbour ─► its beat ─► made ready ─► controls to the desk, place in W+ and maps to the engine
+    pad, name, neighbour ─► its beat ─► made ready ─► controls to the desk, place in W+ and maps to the engine
 """
 
 from __future__ import annotations

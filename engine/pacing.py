@@ -81,7 +81,7 @@ class Pacer:
         return self._governor is not None and self._governor.wants_small
 
     def offer_small(self, share: float, size: str) -> None:
-        """As `Governor.offer`, once they are wanted."""
+        """As `Governor.offer`; nothing while no rate is chosen."""
         if self._governor is not None:
             self._governor.offer(share, size)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from one_thread import one_thread_throughout  # noqa: F401
 from onnx import numpy_helper
 from safetensors.numpy import save_file
 from tiny_bundle import CELL as TINY_CELL
@@ -50,15 +50,6 @@ CONFIG = GeneratorConfig(
 HEIGHT, WIDTH = CONFIG.size
 ROWS, COLUMNS = 32, 48
 """Of the small grid: of three rows two stay, of four columns three, for two and two thirds would not be whole ones."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in one order; neighbours keep their cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn() -> Generator:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from one_thread import one_thread_throughout  # noqa: F401
 from tqdm import tqdm
 
 from engine.bundle import ImageSpec
@@ -25,15 +25,6 @@ from training.scales import SCALES
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the exporter
 CONFIG = SCALES["smoke-3"].generator
 Inputs = dict[str, torch.Tensor]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in one order; neighbours keep their cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
